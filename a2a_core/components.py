@@ -1,0 +1,284 @@
+"""One base class a kind of component. A plugin subclasses them; fields are the recipe's keys, `build` makes the real thing.
+
+Config classes import no torch: modules are imported inside `build`, processors import what they need when they work.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from a2a_core.options import Component, option
+from a2a_core.structures import Batch, Output, Processor, Row, Sample, TargetProcessor, Widths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+    from torch import Tensor, nn
+    from transformers import TrainerCallback
+
+    from a2a_core.job import Job, Result
+
+Column = Callable[[str], Iterable[Any]]
+"""A field's values in the training rows."""
+
+
+class Rows(Protocol):
+    """What a source builds: rows by index, memory-mapped where they are many. Picklable, reads media never."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Row: ...
+    def column(self, field: str) -> Iterable[Any]:
+        """One field of every row (None where absent); KeyError that lists the fields when no row has it."""
+
+
+class SourceConfig(Component):
+    """Where rows come from: `[data.<split>]`."""
+
+    kind = "source"
+
+    @abstractmethod
+    def build(self) -> Rows:
+        """Open the rows; A2AError when there are none or the file is not there."""
+
+
+class EncoderConfig(Component):
+    """One modality to tokens: `[encoders.<key>]`. Knows nothing of samples, missing modalities or other encoders."""
+
+    kind = "encoder"
+    modality: ClassVar[str] = ""
+    reads: ClassVar[Literal["value", "file"]] = "value"
+    """"file": a string in the row is a path, relative to the folder of the rows."""
+    field: str = option("the row's field that it reads; a list there is several items (empty: the table's name)", default="")
+    freeze: bool = option("keep the weights as they are", default=False)
+
+    def resolved(self) -> Self:
+        """A self-contained copy: what paths say about the architecture is read in, so that weights alone rebuild it."""
+        return self
+
+    @abstractmethod
+    def processor(self) -> Processor:
+        """Raw medium -> Item."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The module: `.width`, `forward(**tensors) -> Tokens`. Initialises itself, runs on the meta device."""
+
+    def load(self, module: nn.Module) -> None:
+        """Copy pretrained weights into what `build` made; called on the first build only."""
+
+    def examples(self, folder: Path) -> Sequence[Any]:
+        """A few small raw media of different lengths, for the testing kit; files go into `folder`."""
+        raise NotImplementedError(f"{type(self).__name__} gives the testing kit no examples()")
+
+
+class ProjectorConfig(Component):
+    """An encoder's tokens to the fusion's width: `[projectors.<encoder>]`."""
+
+    kind = "projector"
+
+    def length(self, tokens: int) -> int:
+        """Tokens that it makes of so many."""
+        return tokens
+
+    @abstractmethod
+    def build(self, width: int, out: int) -> nn.Module:
+        """The module: Tokens (N, T, width) -> Tokens (N, length(T), out)."""
+
+
+class FusionConfig(Component):
+    """Many modalities to one: `[fusion]`."""
+
+    kind = "fusion"
+
+    def resolved(self) -> Self:
+        """As EncoderConfig.resolved."""
+        return self
+
+    def processor(self) -> Any:
+        """The text processor of a fusion that owns a vocabulary, else None."""
+        return None
+
+    @abstractmethod
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        """The module: `.input_width` (None: takes each encoder as it is), `.width`, `forward(encoded, inputs) -> Fused`.
+
+        `widths` are the encoders' own; `encoded` maps encoder -> Tokens of N items (see Tokens.by_sample).
+        """
+
+    def load(self, module: nn.Module) -> None:
+        """As EncoderConfig.load."""
+
+
+class HeadConfig(Component):
+    """What is predicted: `[heads.<key>]`."""
+
+    kind = "head"
+
+    def resolved(self, column: Column) -> Self:
+        """A self-contained copy: what must be learned from the training rows (class names) is filled in."""
+        return self
+
+    def processor(self) -> TargetProcessor | None:
+        """Encodes a row's target; None for a head without."""
+        return None
+
+    @abstractmethod
+    def build(self, spec: Widths) -> nn.Module:
+        """The module: `forward(fused, inputs, targets=None) -> {name: tensor}`; `predict(outputs)`, one plain value a sample."""
+
+    def examples(self) -> Sequence[Mapping[str, Any]]:
+        """Fields of a few rows with its target, different ones, for the testing kit."""
+        raise NotImplementedError(f"{type(self).__name__} gives the testing kit no examples()")
+
+
+class LossConfig(Component):
+    """What is minimised: `[losses.<key>]`. Every term is (total, count): the trainer divides once, over window and ranks."""
+
+    kind = "loss"
+    scope: ClassVar[Literal["sample", "window"]] = "sample"
+    terms: ClassVar[tuple[str, ...]] = ()
+    head: str = option("the head whose outputs it judges", refers_to="heads")
+    weight: float = option("factor of this loss in the sum", default=1.0, ge=0)
+
+    @abstractmethod
+    def build(self, head: HeadConfig) -> nn.Module:
+        """The module. `head` is the resolved head that it judges.
+
+        `count(inputs, targets) -> {term: number}` needs no parameters and no forward pass; `forward(outputs, targets) ->
+        {term: total}` with both those of its head alone. A count of 0 gives a total of 0 that is connected to the graph.
+        """
+
+    def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
+        """A head, and outputs and targets of so many samples, the last without a target, for the testing kit."""
+        raise NotImplementedError(f"{type(self).__name__} gives the testing kit no examples()")
+
+
+class Metric(Protocol):
+    """Streaming: constant memory, merged over ranks."""
+
+    def update(self, outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
+        """Take one batch of its head's outputs and targets; samples without a target are left out."""
+
+    def state(self) -> Any:
+        """What was seen so far, as tensors, numbers and containers of them."""
+
+    def merge(self, state: Any) -> None:
+        """Add what another rank saw."""
+
+    def compute(self) -> Mapping[str, Any]:
+        """Name -> number (tables, such as a confusion matrix, as nested lists); the first is the metric's own value."""
+
+
+class MetricConfig(Component):
+    """What is reported: `[metrics.<key>]`."""
+
+    kind = "metric"
+    higher_is_better: ClassVar[bool] = True
+    head: str = option("the head whose outputs it judges", refers_to="heads")
+
+    @abstractmethod
+    def build(self, head: HeadConfig) -> Metric:
+        """A fresh metric. `head` is the resolved head that it judges."""
+
+    def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
+        """As LossConfig.examples."""
+        raise NotImplementedError(f"{type(self).__name__} gives the testing kit no examples()")
+
+
+class CollatorConfig(Component):
+    """Samples to a batch: `[collator]`."""
+
+    kind = "collator"
+
+    @abstractmethod
+    def build(
+        self,
+        processors: Mapping[str, Processor],
+        targets: Mapping[str, TargetProcessor],
+        lengths: Mapping[str, Callable[[int], int]],
+        text: Any = None,
+    ) -> Callable[[Sequence[Sample]], Batch]:
+        """Encoders' processors, heads' target processors, tokens after each projector, the fusion's text processor -> collate."""
+
+
+class AdapterConfig(Component):
+    """The model, changed in place (LoRA, freezing): `[[adapters]]`, in order. Replayed before weights are loaded."""
+
+    kind = "adapter"
+
+    @abstractmethod
+    def apply(self, model: nn.Module) -> None:
+        """Change the model; must work on the meta device."""
+
+
+class Fit(Protocol):
+    """What a trainer builds."""
+
+    def fit(self) -> Result:
+        """Train to the end, or to where it was interrupted."""
+
+
+class TrainerConfig(Component):
+    """The run: `[trainer]`."""
+
+    kind = "trainer"
+
+    @abstractmethod
+    def build(self, job: Job) -> Fit:
+        """The trainer of a job."""
+
+
+class BackendConfig(Component):
+    """Where the ranks live: `[backend]`. Launches them, configures each, and states what must then be true."""
+
+    kind = "backend"
+
+    def joined(self) -> bool:
+        """This process is a rank already (the only one, or one that torchrun started)."""
+        return True
+
+    def launch(self, command: Sequence[str], folder: Path) -> None:
+        """Start the ranks, each running `command`, and wait; RunFailed says which rank failed and why."""
+
+    def setup(self) -> None:
+        """Prepare this rank before any tensor is made: threads, device, process group."""
+
+    def verify(self, state: Mapping[str, Any]) -> None:
+        """Compare what the trainer says it runs (`world_size`, `distributed_type`, `wrapper`) with what was asked; RunFailed."""
+
+    def teardown(self) -> None:
+        """Leave the process group."""
+
+
+class CallbackConfig(Component):
+    """What happens along the way: `[callbacks.<key>]`."""
+
+    kind = "callback"
+
+    @abstractmethod
+    def build(self, job: Job) -> TrainerCallback:
+        """A transformers callback."""
+
+
+KINDS: dict[str, type[Component]] = {
+    base.kind: base
+    for base in (
+        SourceConfig,
+        EncoderConfig,
+        ProjectorConfig,
+        FusionConfig,
+        HeadConfig,
+        LossConfig,
+        MetricConfig,
+        CollatorConfig,
+        AdapterConfig,
+        TrainerConfig,
+        BackendConfig,
+        CallbackConfig,
+    )
+}
+
+__all__ = [*(base.__name__ for base in KINDS.values()), "KINDS", "Batch", "Fit", "Metric", "Output", "Rows"]

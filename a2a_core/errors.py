@@ -1,0 +1,76 @@
+"""What is wrong, where it was written, and what to do about it: all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import attrs
+
+
+@attrs.frozen(slots=False)
+class Origin:
+    """Where a value was written: a file's line, `--set`, the environment or a default."""
+
+    source: str
+    text: str = ""
+    line: int = 0
+    column: int = 0
+    length: int = 1
+    folder: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+@attrs.frozen(slots=False)
+class Problem:
+    """One mistake."""
+
+    message: str
+    origin: Origin | None = None
+    hint: str = ""
+
+    def render(self) -> str:
+        """The message, the line it stands in with the place marked, and the hint."""
+        lines = [f"error: {self.message}"]
+        if self.origin is None or not self.origin.text:
+            where = [f"  --> {self.origin}"] if self.origin else []
+            return "\n".join([*lines, *where, *([f"  help: {self.hint}"] if self.hint else [])])
+        number = str(self.origin.line) if self.origin.line else "  "
+        text, start = self.origin.text, self.origin.column
+        if start > 80:
+            text, start = "…" + text[start - 40 : start + 80], 41
+        lines.append(f"{' ' * len(number)}--> {self.origin}")
+        lines.append(f"{number} | {text[:160]}")
+        marks = "^" * max(1, min(self.origin.length, len(text) - start))
+        lines.append(f"{' ' * (len(number) + 3 + start)}{marks} {self.hint}".rstrip())
+        return "\n".join(lines)
+
+
+class A2AError(Exception):
+    """Mistakes that the user can mend (exit code 2); never shown with a traceback."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem] | str, hint: str = "") -> None:
+        self.problems = [Problem(problems, hint=hint)] if isinstance(problems, str) else list(problems)
+        super().__init__("\n\n".join(problem.render() for problem in self.problems))
+
+
+class RunFailed(A2AError):
+    """A run that went wrong though its recipe was right (exit code 1): NaN, a full disk, a rank that died."""
+
+    exit_code = 1
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`did you mean`, else what there is."""
+    names = sorted(known)
+    close = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    if len(names) > 12:
+        return f"{len(names)} are known; see `a2a plugins list`"
+    return f"there is {', '.join(f'`{name}`' for name in names)}" if names else "there is none"
