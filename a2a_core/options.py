@@ -6,7 +6,7 @@ import operator
 from abc import ABC
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
 import attrs
 
@@ -27,6 +27,7 @@ class Doc:
     text: str
     bounds: dict[str, float]
     refers_to: str = ""
+    exists: bool = False
 
 
 def doc(field: attrs.Attribute[Any]) -> Doc:
@@ -39,7 +40,7 @@ def doc(field: attrs.Attribute[Any]) -> Doc:
 
 def within(wanted: Doc, value: Any) -> None:
     """Raise ValueError when a number, or a number in a collection, is out of bounds."""
-    for item in value if isinstance(value, (tuple, list)) else (value,):
+    for item in value if isinstance(value, (tuple, list)) else value.values() if isinstance(value, dict) else (value,):
         if isinstance(item, bool) or not isinstance(item, (int, float)):
             continue
         broken = [f"{BOUNDS[name][0]} {bound:g}" for name, bound in wanted.bounds.items() if not BOUNDS[name][1](item, bound)]
@@ -55,17 +56,30 @@ def _validate(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 
 
 @overload
-def option(text: str, *, gt: float = ..., ge: float = ..., lt: float = ..., le: float = ..., refers_to: str = ...) -> Any: ...
+def option(
+    text: str, *, gt: float = ..., ge: float = ..., lt: float = ..., le: float = ..., refers_to: str = ..., exists: bool = ...
+) -> Any: ...
 @overload
 def option(
-    text: str, *, default: T, gt: float = ..., ge: float = ..., lt: float = ..., le: float = ..., refers_to: str = ...
+    text: str,
+    *,
+    default: T,
+    gt: float = ...,
+    ge: float = ...,
+    lt: float = ...,
+    le: float = ...,
+    refers_to: str = ...,
+    exists: bool = ...,
 ) -> T: ...
-def option(text: str, *, default: Any = attrs.NOTHING, refers_to: str = "", **bounds: float) -> Any:
-    """One key of a recipe: its doc in a line, its default (none: required), its bounds, the table that its value names."""
+def option(text: str, *, default: Any = attrs.NOTHING, refers_to: str = "", exists: bool = False, **bounds: float) -> Any:
+    """One key of a recipe: its doc in a line, its default (none: required), its bounds.
+
+    `refers_to`: the table that its value names; `exists`: a path to a file or folder that must be there before a run.
+    """
     if isinstance(default, (dict, list)):
         default = attrs.Factory(default.copy)
     validator = _validate if bounds else None
-    return attrs.field(default=default, validator=validator, metadata={METADATA: Doc(text, bounds, refers_to)})
+    return attrs.field(default=default, validator=validator, metadata={METADATA: Doc(text, bounds, refers_to, exists)})
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
@@ -74,6 +88,9 @@ class Options(ABC):
 
     A rule over several fields is a method `check(self)` that raises ValueError; it runs when the fields are set.
     """
+
+    if TYPE_CHECKING:
+        __attrs_attrs__: ClassVar[Any]  # what attrs.fields and attrs.evolve ask of their argument
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -1,0 +1,344 @@
+"""Find plugins, load them one by one, and look components up by kind and name."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import redirect_stdout
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+from pluggy import PluginManager, PluginValidationError
+
+from a2a_core import hookspecs
+from a2a_core.components import KINDS
+from a2a_core.errors import A2AError, Problem, suggest
+from a2a_core.known import KNOWN
+from a2a_core.options import METADATA, Component
+
+GROUP = "a2a.plugins"
+CORE = "a2a-trainer"
+SLOW = ("torch", "transformers", "tensorflow", "jax", "numpy", "pandas", "scipy", "sklearn", "PIL", "datasets")
+"""Imports that belong into `build`; a plugin that brings one in at start-up is named by `a2a plugins doctor`."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+owners: dict[type[Component], Plugin] = {}
+"""Which plugin a class was found in, for qualified names where no catalog is at hand."""
+
+
+def canonical(dist: str) -> str:
+    """A distribution's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", dist).lower()
+
+
+@attrs.frozen(slots=False, eq=False)
+class Plugin:
+    """One entry point, and what came of it."""
+
+    name: str
+    module: str
+    dist: str
+    version: str
+    offers: Mapping[str, Mapping[str, str]] = attrs.Factory(dict)
+    """Kind -> name -> where it lies (`package.module:Class`, a preset's file)."""
+    errors: tuple[str, ...] = ()
+    trace: str = ""
+    seconds: float = 0.0
+    """What importing it took."""
+    slow: tuple[str, ...] = ()
+    """Large packages that importing it brought in, though only `build` needs them."""
+    metadata: Distribution | None = attrs.field(default=None, repr=False)
+
+    @cached_property
+    def location(self) -> str:
+        """Where it comes from: the folder of an editable installation, else the one that it is installed in."""
+        if self.metadata is None:
+            return "?"
+        import json
+        from urllib.parse import unquote, urlparse
+
+        try:
+            direct = json.loads(self.metadata.read_text("direct_url.json") or "{}")
+            if direct.get("dir_info", {}).get("editable"):
+                return unquote(urlparse(direct["url"]).path)
+        except (ValueError, AttributeError, KeyError):
+            pass  # a damaged record: what pip wrote is of no use, the folder still is
+        return str(self.metadata.locate_file(""))
+
+
+def points() -> list[EntryPoint]:
+    """Every plugin's entry point: reads metadata, imports nothing."""
+    return sorted(entry_points(group=GROUP), key=lambda point: (point.name, owner_of(point)[0]))
+
+
+def owner_of(point: EntryPoint) -> tuple[str, str]:
+    """The distribution of an entry point, and its version."""
+    if point.dist is None:
+        return "?", "?"
+    return point.dist.name or "?", point.dist.version or "?"
+
+
+def among(name: str, dist: str, allow: frozenset[str]) -> bool:
+    """Is a plugin allowed by its own name or its distribution's? The core always is."""
+    return name in allow or canonical(dist) in {CORE, *map(canonical, allow)}
+
+
+class Hooks(PluginManager):
+    """pluggy's manager, which need not look at names that cannot be hooks."""
+
+    def __init__(self) -> None:
+        super().__init__("a2a")
+        self.add_hookspecs(hookspecs)
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        """None for what is no hook."""
+        return super().parse_hookimpl_opts(plugin, name) if name.startswith("a2a_") else None
+
+
+def load(point: EntryPoint, hooks: Hooks) -> Plugin:
+    """Import one plugin; whatever is wrong with it, SystemExit included, stays its own."""
+    dist, version = owner_of(point)
+    found = Plugin(point.name, point.value, dist, version, metadata=point.dist)
+    before, start = set(sys.modules), time.perf_counter()
+    try:
+        with redirect_stdout(sys.stderr):  # what it prints must not end up in what we print
+            module = point.load()
+        found = attrs.evolve(
+            found,
+            seconds=time.perf_counter() - start,
+            slow=tuple(name for name in SLOW if name in sys.modules and name not in before),
+        )
+        if not isinstance(module, ModuleType):
+            return attrs.evolve(found, errors=(f"the entry point `{point.value}` is no module",))
+        with redirect_stdout(sys.stderr):
+            offers, errors = collect(module, hooks)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        import traceback
+
+        return attrs.evolve(found, errors=(said(error),), trace=traceback.format_exc())
+    return attrs.evolve(found, offers=offers, errors=tuple(errors))
+
+
+def said(error: BaseException) -> str:
+    """An exception in one line."""
+    if isinstance(error, PluginValidationError):
+        return " ".join(str(error).split("\n", 1)[-1].split())
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def collect(module: ModuleType, hooks: Hooks) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """What a plugin's hooks offer, and what is wrong with them."""
+    hooks.register(module)
+    offers: dict[str, dict[str, str]] = {}
+    errors = []
+    for caller in hooks.get_hookcallers(module) or ():
+        if caller.name not in hookspecs.HOOKS:
+            errors.append(f"no hook is called `{caller.name}`: {suggest(caller.name, hookspecs.HOOKS)}")
+            continue
+        implementation = next(each for each in caller.get_hookimpls() if each.plugin is module)
+        kind = hookspecs.HOOKS[caller.name]
+        offered, wrong = sound(implementation.function(), kind)
+        errors += [f"`{caller.name}` {text}" for text in wrong]
+        if offered:
+            offers[kind] = offered
+    errors += [
+        f"`{name}` lacks `@hookimpl`"
+        for name in hookspecs.HOOKS
+        if callable(getattr(module, name, None)) and not marked(module, name)
+    ]
+    return offers, errors
+
+
+def marked(module: ModuleType, name: str) -> bool:
+    """Does a function bear our marker?"""
+    return hasattr(getattr(module, name), "a2a_impl")
+
+
+def sound(offered: object, kind: str) -> tuple[dict[str, str], list[str]]:
+    """The good entries of what a hook returned, and what is wrong with the others."""
+    if not isinstance(offered, Mapping):
+        return {}, [f"must return a mapping name -> place, not {type(offered).__name__}"]
+    good, wrong = {}, []
+    for name, place in offered.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            wrong.append(f"offers {name!r}, which is no name (letters, digits, `-`, `_`, `.`)")
+        elif not isinstance(place, str) or not (kind == "preset" or PLACE.fullmatch(place)):
+            wrong.append(f"offers `{name}` at {place!r}, which is no `package.module:Name`")
+        elif kind == "preset" and not place.endswith(".toml"):
+            wrong.append(f"offers `{name}` at {place!r}, which is no `.toml` file")
+        else:
+            good[name] = place
+    return good, wrong
+
+
+def fault(item: object, kind: str, name: str) -> str:
+    """Why what lies at an offered place is not that component."""
+    base = KINDS[kind]
+    if not isinstance(item, type) or not issubclass(item, base):
+        return f"is no {base.__name__}"
+    if item.name != name:
+        return f"calls itself `{item.name}`: its `name` must be `{name}`"
+    if not item.__doc__:
+        return "has no docstring: it is the reference page"
+    if item.__abstractmethods__:
+        return f"does not define {', '.join(f'`{method}`' for method in sorted(item.__abstractmethods__))}"
+    fields = attrs.fields(item)
+    bare = [field.name for field in fields if METADATA not in field.metadata]
+    if bare:
+        return f"declares {', '.join(f'`{field}`' for field in bare)} without `option(...)`"
+    if taken := {"use", "name", "kind"} & {field.name for field in fields}:
+        return f"has an option `{min(taken)}`: that name is taken"
+    try:
+        attrs.resolve_types(item)
+    except (NameError, TypeError, AttributeError, SyntaxError) as error:
+        return f"has a type that cannot be resolved: {error}"
+    return ""
+
+
+@attrs.frozen(slots=False, eq=False)
+class Catalog:
+    """What is installed and allowed, by kind and name."""
+
+    plugins: tuple[Plugin, ...]
+    left_out: tuple[str, ...] = ()
+    """Distributions that `allow` left out."""
+    _found: dict[tuple[str, str, str], type[Component]] = attrs.Factory(dict)
+
+    @classmethod
+    def installed(cls, allow: frozenset[str] | None = None) -> Catalog:
+        """Load every plugin, or those whose entry point or distribution is in `allow`; the others are not imported."""
+        every = points()
+        chosen = [point for point in every if allow is None or among(point.name, owner_of(point)[0], allow)]
+        hooks = Hooks()
+        out = {owner_of(point)[0] for point in every if point not in chosen}
+        return cls(tuple(unique([load(point, hooks) for point in chosen])), tuple(sorted(out)))
+
+    def narrowed(self, allow: frozenset[str] | None) -> Catalog:
+        """Only what is allowed."""
+        if allow is None:
+            return self
+        chosen = tuple(plugin for plugin in self.plugins if among(plugin.name, plugin.dist, allow))
+        out = {plugin.dist for plugin in self.plugins if plugin not in chosen}
+        return Catalog(chosen, tuple(sorted(out.union(self.left_out))), self._found)
+
+    def offers(self, kind: str) -> Iterator[tuple[Plugin, str]]:
+        """Every name of a kind, with its plugin."""
+        for plugin in self.plugins:
+            for name in plugin.offers.get(kind, ()):
+                yield plugin, name
+
+    def names(self, kind: str) -> list[str]:
+        """Names that a recipe can say; those of a clash qualified."""
+        every = [name for _, name in self.offers(kind)]
+        return sorted(name if every.count(name) == 1 else f"{plugin.dist}:{name}" for plugin, name in self.offers(kind))
+
+    def versions(self) -> dict[str, str]:
+        """Distribution -> version."""
+        return {plugin.dist: plugin.version for plugin in self.plugins}
+
+    def find(self, kind: str, use: str) -> type[Component]:
+        """The component that a recipe means, imported now; A2AError says what to do when there is none."""
+        plugin, name = self._choose(kind, use)
+        key = (kind, plugin.dist, name)
+        if key not in self._found:
+            made: type[Component] = self._import(plugin, kind, name)
+            self._found[key] = made
+            owners[made] = plugin
+        return self._found[key]
+
+    def owner(self, cls: type[Component]) -> Plugin:
+        """The plugin that offers a class."""
+        for plugin in self.plugins:
+            place = plugin.offers.get(cls.kind, {}).get(cls.name)
+            if place is not None and self.find(cls.kind, f"{plugin.dist}:{cls.name}") is cls:
+                return plugin
+        raise A2AError(f"no installed plugin offers {cls.kind} `{cls.name}` ({cls.__module__}:{cls.__qualname__})")
+
+    def qualified(self, cls: type[Component]) -> str:
+        """`a2a-vision:patch`."""
+        return f"{self.owner(cls).dist}:{cls.name}"
+
+    def preset(self, text: str) -> Path:
+        """The file of `distribution:name`."""
+        plugin, name = self._choose("preset", text)
+        path = Path(str(sys.modules[plugin.module].__file__)).parent / plugin.offers["preset"][name]
+        if not path.is_file():
+            raise A2AError(f"preset `{text}` of {plugin.dist} {plugin.version} should be at {path}, which is not there")
+        return path
+
+    def commands(self) -> dict[str, str]:
+        """Further subcommands and where they lie; `distribution:name` where two have the same name."""
+        every = [name for _, name in self.offers("command")]
+        return {
+            name if every.count(name) == 1 else f"{plugin.dist}:{name}": plugin.offers["command"][name]
+            for plugin, name in self.offers("command")
+        }
+
+    def _choose(self, kind: str, use: str) -> tuple[Plugin, str]:
+        dist, _, name = use.rpartition(":")
+        hits = [plugin for plugin, its in self.offers(kind) if its == name and canonical(dist) in ("", canonical(plugin.dist))]
+        if len(hits) == 1:
+            return hits[0], name
+        if hits:
+            choices = " or ".join(f'`use = "{plugin.dist}:{name}"`' for plugin in hits)
+            dists = " and ".join(plugin.dist for plugin in hits)
+            raise A2AError(f"{kind} `{name}` is offered by {dists}", hint=f"write {choices}")
+        raise A2AError([self._absent(kind, use, dist or KNOWN.get(kind, {}).get(name, ""), name)])
+
+    def _absent(self, kind: str, use: str, dist: str, name: str) -> Problem:
+        same: Callable[[str], bool] = lambda other: canonical(other) == canonical(dist)  # noqa: E731
+        broken = [plugin for plugin in self.plugins if plugin.errors]
+        if any(map(same, self.left_out)):
+            return Problem(f"{kind} `{name}` is offered by {dist}, which `plugins.allow` leaves out", hint=f"allow `{dist}`")
+        for plugin in broken:
+            if same(plugin.dist):
+                text = f"{kind} `{name}` is offered by {dist} {plugin.version}, which fails to load: {plugin.errors[0]}"
+                return Problem(text, hint=f"see `a2a plugins doctor {plugin.name}`")
+        if dist and not any(same(plugin.dist) for plugin in self.plugins):
+            return Problem(f"{kind} `{name}` is offered by {dist}, which is not installed", hint=f"pip install {dist}")
+        more = f" ({', '.join(plugin.dist for plugin in broken)}: broken, see `a2a plugins doctor`)" if broken else ""
+        less = f" (`plugins.allow` leaves out {', '.join(self.left_out)})" if self.left_out else ""
+        return Problem(f"unknown {kind} `{use}`", hint=suggest(name, self.names(kind)) + more + less)
+
+    def _import(self, plugin: Plugin, kind: str, name: str) -> Any:
+        place = plugin.offers[kind][name]
+        who = f"{kind} `{name}` of {plugin.dist} {plugin.version} (`{place}`)"
+        module, _, attribute = place.partition(":")
+        try:
+            with redirect_stdout(sys.stderr):
+                item: object = import_module(module)
+                for part in attribute.split("."):
+                    item = getattr(item, part)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            text = f"{who} fails to load: {said(error)}"
+            raise A2AError(text, hint=f"see `a2a plugins doctor {plugin.name}`") from error
+        if wrong := fault(item, kind, name):
+            raise A2AError(f"{who} {wrong}", hint=f"tell the authors of {plugin.dist}")
+        return item
+
+
+def unique(plugins: Iterable[Plugin]) -> Iterator[Plugin]:
+    """Two plugins of one distribution cannot offer the same name: nothing could tell them apart."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for plugin in plugins:
+        offers, errors = {kind: dict(names) for kind, names in plugin.offers.items()}, list(plugin.errors)
+        for kind, names in plugin.offers.items():
+            for name in names:
+                other = seen.setdefault((canonical(plugin.dist), kind, name), plugin.name)
+                if other != plugin.name:
+                    del offers[kind][name]
+                    errors.append(f"offers {kind} `{name}`, as `{other}` of the same distribution does")
+        changed = len(errors) > len(plugin.errors)
+        yield attrs.evolve(plugin, offers=offers, errors=tuple(errors)) if changed else plugin

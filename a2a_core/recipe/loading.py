@@ -1,0 +1,154 @@
+"""A recipe file to a checked Recipe: layers, then plugins, then types, then what tables say of one another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from a2a_core.errors import A2AError, Problem, suggest
+from a2a_core.plugins import Catalog, canonical
+from a2a_core.recipe.layers import PREFIX, allowed, load_layers
+from a2a_core.recipe.recipe import Recipe
+from a2a_core.recipe.structure import Structurer
+from a2a_core.recipe.tree import Node
+
+MOST = 100
+NEEDED = {
+    "data.train": "the rows to train on",
+    "fusion": "what joins the modalities",
+    "heads": "what is predicted",
+    "losses": "what is minimised",
+}
+MODULES = ("encoders", "projectors", "heads", "losses")
+TABLES = (*MODULES, "data", "metrics", "callbacks")
+
+
+@attrs.frozen(slots=False, eq=False)
+class Loaded:
+    """A recipe, the tree that it was made from, the plugins it may use."""
+
+    recipe: Recipe
+    tree: Node
+    catalog: Catalog
+    overrides: tuple[str, ...]
+    """What the environment and the command line changed."""
+
+
+def load_recipe(
+    path: Path,
+    catalog: Catalog | None,
+    sets: Sequence[str] = (),
+    without: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    *,
+    for_run: bool = False,
+) -> Loaded:
+    """Read, merge and check a recipe; one A2AError with everything that is wrong.
+
+    `catalog = None` loads the plugins that the recipe allows. `for_run` also demands what a run needs: data, a fusion, a
+    head, a loss, and files that are there.
+    """
+
+    def preset(text: str, allow: frozenset[str] | None) -> Path:
+        return only(text.partition(":")[0], allow, catalog).preset(text)
+
+    layers = load_layers(path, preset, os.environ if environ is None else environ, without, sets)
+    allow = allowed([layers.tree])
+    found = Catalog.installed(allow) if catalog is None else catalog.narrowed(allow)
+    problems = [*layers.problems, *unmet(layers.tree, found), *orphans(layers.tree), *misnamed(layers.tree)]
+    if for_run:
+        problems += absent(layers.tree)
+    recipe = None
+    try:
+        recipe = Structurer(found, layers.tree, check_files=for_run).make(Recipe)
+    except A2AError as error:
+        problems += error.problems
+    if problems or recipe is None:
+        raise A2AError(presentable(problems))
+    return Loaded(recipe, layers.tree, found, layers.overrides)
+
+
+def only(dist: str, allow: frozenset[str] | None, catalog: Catalog | None) -> Catalog:
+    """The plugins of a preset's distribution, nothing else being imported."""
+    if allow is not None and canonical(dist) not in map(canonical, allow):
+        raise A2AError(f"`extends` names a preset of {dist}, which `plugins.allow` leaves out", hint=f"allow `{dist}`")
+    return Catalog.installed(frozenset({dist})) if catalog is None else catalog
+
+
+def presentable(problems: list[Problem]) -> list[Problem]:
+    """In the order of the files, no more than anyone reads, and with what environment variables cannot do."""
+
+    def place(problem: Problem) -> tuple[str, int, int]:
+        origin = problem.origin
+        return (origin.source, origin.line, origin.column) if origin else ("", 0, 0)
+
+    shown = [explained(problem) for problem in sorted(problems, key=place)[:MOST]]
+    return shown if len(problems) <= MOST else [*shown, Problem(f"and {len(problems) - MOST} more")]
+
+
+def explained(problem: Problem) -> Problem:
+    """An unknown name in the environment may be one that the environment cannot say."""
+    if not problem.origin or not problem.origin.source.startswith(f"environment {PREFIX}"):
+        return problem
+    limits = "environment variables name keys in lower case and without hyphens; `--set` can name any"
+    return attrs.evolve(problem, hint=f"{problem.hint} ({limits})" if problem.hint else limits)
+
+
+def table(tree: Node, name: str) -> dict[str, Node]:
+    """A table's entries; none where it is absent or something else, which is reported elsewhere."""
+    node = tree.get(name)
+    return node.value if node is not None and isinstance(node.value, dict) else {}
+
+
+def unmet(tree: Node, catalog: Catalog) -> Iterator[Problem]:
+    """`plugins.require` that is not met."""
+    node = tree.get("plugins", "require")
+    wanted = [each for each in node.value if isinstance(each.value, str)] if node and isinstance(node.value, list) else []
+    if not wanted:
+        return
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    have = {canonical(dist): version for dist, version in catalog.versions().items()}
+    for each in wanted:
+        try:
+            need = Requirement(each.value)
+        except InvalidRequirement as error:
+            yield Problem(f"`{each.value}` is no requirement: {str(error).splitlines()[0]}", each.at)
+            continue
+        version = have.get(canonical(need.name))
+        if version is None:
+            left = any(canonical(dist) == canonical(need.name) for dist in catalog.left_out)
+            state = "which `plugins.allow` leaves out" if left else "which is not installed"
+            yield Problem(f"the recipe requires {need.name}, {state}", each.at, "" if left else f'pip install "{each.value}"')
+        elif not need.specifier.contains(version, prereleases=True):
+            text = f"the recipe requires {each.value}, and {need.name} {version} is installed"
+            yield Problem(text, each.at, f'pip install "{each.value}"')
+
+
+def orphans(tree: Node) -> Iterator[Problem]:
+    """Projectors without an encoder."""
+    encoders = table(tree, "encoders")
+    for name, node in table(tree, "projectors").items():
+        if name not in encoders:
+            yield Problem(f"projector `{name}` has no encoder", node.key, suggest(name, encoders))
+
+
+def misnamed(tree: Node) -> Iterator[Problem]:
+    """Names that cannot be those of modules, files and columns."""
+    for kind in TABLES:
+        for name, node in table(tree, kind).items():
+            if not name.replace("-", "_").isidentifier() or name.startswith("_"):
+                text = f"`{name}` cannot be a name in `[{kind}]`"
+                yield Problem(text, node.key, "letters, digits, `-` and `_`, a letter first")
+
+
+def absent(tree: Node) -> Iterator[Problem]:
+    """Tables that a run needs."""
+    for name, what in NEEDED.items():
+        keys = name.split(".")
+        node = tree.get(*keys)
+        if node is None or node.value == {}:
+            yield Problem(f"there is no `[{name}{'' if name in ('fusion', 'data.train') else '.…'}]`: {what}", tree.at)

@@ -1,0 +1,323 @@
+"""A tree of nodes to config classes, strictly: cattrs walks, exact types are ours, and every mistake says where it stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import GenericAlias
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
+
+import attrs
+from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError
+from cattrs.cols import list_structure_factory, mapping_structure_factory
+from cattrs.gen import make_dict_structure_fn, override
+
+from a2a_core.errors import A2AError, Problem, suggest
+from a2a_core.options import Component, Doc, Options, doc, within
+from a2a_core.plugins import Catalog
+from a2a_core.recipe.spelling import SCALARS, choices, item, members, quoted, show, spell
+from a2a_core.recipe.tree import Node
+
+O = TypeVar("O", bound=Options)  # noqa: E741
+Hook = Callable[[Node, Any], Any]
+QUOTES = "without the quotes?"
+
+
+class TableName(str):
+    """A table's key, for cattrs: nothing is to be done with it."""
+
+
+def dotted(node: Node) -> str:
+    """`encoders.image.width`."""
+    return ".".join(map(str, node.path))
+
+
+def fail(node: Node, text: str, hint: str = "") -> NoReturn:
+    """What is wrong with a value."""
+    raise A2AError([Problem(f"`{dotted(node)}` {text}" if node.path else text, node.at, hint)])
+
+
+def expect(node: Node, fits: bool, what: str, hint: str = "") -> None:
+    """Complain of a value of the wrong type."""
+    if not fits:
+        fail(node, f"must be {what}, got {show(node.value)}", hint)
+
+
+def scalar(wanted: type, accepted: tuple[type, ...]) -> Hook:
+    """A hook for exactly these types; `true` is no integer."""
+    what = SCALARS[wanted][0]
+
+    def structure(node: Node, _: Any) -> Any:
+        value = node.value
+        hint = (
+            QUOTES if isinstance(value, str) else f"in quotes: {dotted(node)} = '\"{quoted(value)}\"'" if wanted is str else ""
+        )
+        expect(node, type(value) in accepted, what, hint)
+        sensible(node)
+        return wanted(value)
+
+    return structure
+
+
+def sensible(node: Node) -> None:
+    """What JSON and other programs can hold, too."""
+    value = node.value
+    if isinstance(value, float) and not math.isfinite(value):
+        fail(node, "must be finite")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        fail(node, "is beyond 64 bits")
+
+
+def anything(node: Node, _: Any) -> Any:
+    """Plain data: tables, lists, strings, numbers and booleans."""
+    if isinstance(node.value, dict):
+        return {name: anything(each, Any) for name, each in node.value.items()}
+    if isinstance(node.value, list):
+        return [anything(each, Any) for each in node.value]
+    expect(node, type(node.value) in (str, int, float, bool), "a string, a number or a boolean", "dates are written in quotes")
+    sensible(node)
+    return node.value
+
+
+def path(node: Node, _: Any) -> Path:
+    """A path, relative to the folder of the file where it is written."""
+    value = node.value
+    expect(node, isinstance(value, str) and value != "" and "\0" not in value, "a path")
+    made = Path(node.document.folder or "", value)
+    if not str(made).isprintable() and "\\udc" in ascii(str(made)):
+        fail(node, f"leads through a folder whose name is not UTF-8: {str(made)!r}")
+    return made
+
+
+def choice(node: Node, wanted: Any) -> Any:
+    """One of a few values, of exactly its type."""
+    allowed: dict[Any, Any] = choices(wanted) or {}
+    for each, made in allowed.items():
+        if type(each) is type(node.value) and each == node.value:
+            return made
+    hint = suggest(node.value, map(str, allowed)) if isinstance(node.value, str) else ""
+    return expect(node, False, spell(wanted), hint if hint.startswith("did") else "")
+
+
+class Structurer:
+    """Makes config classes of one tree."""
+
+    def __init__(self, catalog: Catalog, root: Node, check_files: bool = False) -> None:
+        self.catalog, self.root, self.check_files = catalog, root, check_files
+        self.walks: dict[type, Callable[[Node], Any]] = {}
+        self.converter = conv = Converter(forbid_extra_keys=True)
+        conv.register_structure_hook(TableName, lambda name, _: name)
+        for wanted, accepted in ((int, (int,)), (float, (float, int)), (bool, (bool,)), (str, (str,))):
+            conv.register_structure_hook(wanted, scalar(wanted, accepted))
+        conv.register_structure_hook(Path, path)
+        conv.register_structure_hook_func(lambda wanted: wanted is Any, anything)
+        conv.register_structure_hook_func(lambda wanted: choices(wanted) is not None, choice)
+        conv.register_structure_hook_func(lambda wanted: members(wanted) is not None, self.union)
+        conv.register_structure_hook_factory(is_sequence, self.sequence)
+        conv.register_structure_hook_factory(is_table, self.mapping)
+        conv.register_structure_hook_func(lambda wanted: isinstance(wanted, type) and issubclass(wanted, Options), self.table)
+
+    def make(self, wanted: type[O]) -> O:
+        """The whole tree as one object; A2AError with everything that is wrong."""
+        made: O = self.table(self.root, wanted)
+        return made
+
+    def union(self, node: Node, wanted: Any) -> Any:
+        """The only type that the value looks like, else the first that takes it."""
+        every = members(wanted) or []
+        likely = [each for each in every if resembles(node.value, each)]
+        if len(likely) == 1:
+            return self.converter.structure(node, likely[0])
+        for each in likely:
+            try:
+                return self.converter.structure(node, each)
+            except A2AError:
+                continue
+        return expect(node, False, spell(wanted))
+
+    def sequence(self, wanted: Any) -> Hook:
+        """Lists of one type of any length, or of one type a place."""
+        one, args, kind = item(wanted), get_args(wanted), get_origin(wanted)
+        hooks = [self.converter.get_structure_hook(arg) for arg in args if arg is not ...]
+        walk = None if one is None else list_structure_factory(GenericAlias(list, (one,)), self.converter)
+
+        def structure(node: Node, _: Any) -> Any:
+            expect(node, isinstance(node.value, list), spell(wanted))
+            if walk is not None:
+                return kind(grouped(walk, node.value))
+            expect(node, len(node.value) == len(args), f"{spell(wanted)}, {len(args)} values")
+            return tuple(hook(value, arg) for hook, value, arg in zip(hooks, node.value, args, strict=True))
+
+        return structure
+
+    def mapping(self, wanted: Any) -> Hook:
+        """Tables whose keys are free."""
+        walk = mapping_structure_factory(wanted, self.converter, key_type=TableName)
+
+        def structure(node: Node, _: Any) -> Any:
+            expect(node, isinstance(node.value, dict), spell(wanted))
+            return grouped(walk, node.value)
+
+        return structure
+
+    def table(self, node: Node, wanted: type[Any]) -> Any:
+        """A table whose keys are a class's options; for a component, the class that `use` names."""
+        expect(node, isinstance(node.value, dict), spell(wanted))
+        cls = self.used(node, wanted) if issubclass(wanted, Component) else wanted
+        if cls not in self.walks:
+            self.walks[cls] = self.walk(cls)
+        return self.walks[cls](node)
+
+    def used(self, node: Node, base: type[Component]) -> type[Component]:
+        """The class of a component's table."""
+        use = node.value.get("use")
+        if use is None:
+            names = self.catalog.names(base.kind)
+            raise A2AError(
+                [Problem(f"`{dotted(node)}` does not say which {base.kind}: add `use`", node.key, suggest("", names))]
+            )
+        expect(use, isinstance(use.value, str), "a string")
+        try:
+            cls = self.catalog.find(base.kind, use.value)
+        except A2AError as error:
+            raise A2AError([attrs.evolve(problem, origin=use.at) for problem in error.problems]) from error
+        expect(use, issubclass(cls, base), f"a {base.__name__}")
+        return cls
+
+    def walk(self, cls: type[Any]) -> Callable[[Node], Any]:
+        """How a table becomes an instance of one class."""
+        attrs.resolve_types(cls)
+        component = issubclass(cls, Component)
+        hooks: dict[str, Any] = {field.name: override(struct_hook=self.field(cls, field)) for field in attrs.fields(cls)}
+        convert = make_dict_structure_fn(
+            cls, self.converter, _cattrs_forbid_extra_keys=True, _cattrs_use_linecache=False, **hooks
+        )
+        references = [field for field in attrs.fields(cls) if doc(field).refers_to]
+
+        def structure(node: Node) -> Any:
+            values = {name: value for name, value in node.value.items() if name != "use"} if component else node.value
+            try:
+                made = convert(values, cls)
+            except BaseValidationError as error:
+                raise A2AError(list(self.explain(error, cls, node))) from error
+            for field in references:
+                if field.name not in values:
+                    self.refer(node, field.name, doc(field), getattr(made, field.name))
+            return made
+
+        return structure
+
+    def field(self, cls: type[Any], field: attrs.Attribute[Any]) -> Hook:
+        """One key: its type, its bounds, what it refers to; so one bad value hides no other."""
+        try:
+            spell(field.type)
+        except TypeError as error:
+            raise A2AError(f"option `{field.name}` of {self.title(cls)}: {error}") from None
+        wanted: Any = field.type
+        about = doc(field)
+
+        def structure(node: Node, _: Any) -> Any:
+            made = self.converter.structure(node, wanted)
+            try:
+                within(about, made)
+            except ValueError as error:
+                fail(node, str(error))
+            self.refer(node, "", about, made)
+            if about.exists and self.check_files:
+                for each in made if isinstance(made, (tuple, list)) else (made,):
+                    there(node, each)
+            return made
+
+        return structure
+
+    def refer(self, node: Node, name: str, about: Doc, value: Any) -> None:
+        """A name must be that of a table; `name` is the key when the value is its default."""
+        if not about.refers_to:
+            return
+        table = self.root.get(about.refers_to)
+        known = table.value if table else {}
+        for each in value if isinstance(value, (tuple, list)) else (value,):
+            if each and isinstance(known, dict) and each not in known:
+                text = (
+                    f"`{'.'.join(map(str, (*node.path, *([name] if name else []))))}`: there is no `[{about.refers_to}.{each}]`"
+                )
+                raise A2AError([Problem(text, node.key if name else node.at, suggest(str(each), known))])
+
+    def explain(self, error: BaseException, cls: type[Any], node: Node) -> Iterator[Problem]:
+        """What cattrs found wrong with one table."""
+        if isinstance(error, BaseValidationError):
+            for inner in error.exceptions:
+                yield from self.explain(inner, cls, node)
+        elif isinstance(error, A2AError):
+            yield from error.problems
+        elif isinstance(error, ForbiddenExtraKeysError):
+            names = [field.name for field in attrs.fields(cls)]
+            for name in sorted(error.extra_fields):
+                yield Problem(f"unknown key `{name}` for {self.title(cls, node)}", node[name].key, suggest(name, names))
+        elif isinstance(error, KeyError) and error.args[0] in (missing := self.missing(cls, node)):
+            yield Problem(f"{self.title(cls, node)} needs `{error.args[0]}`", node.key, missing[error.args[0]])
+        elif getattr(error, "__notes__", None):
+            raise error  # from a hook of ours: a mistake of ours
+        elif isinstance(error, ValueError):
+            yield Problem(f"{self.title(cls, node)}: {error}", node.key)
+        else:
+            text = f"{self.title(cls, node)}: its check() fails: {type(error).__name__}: {error}"
+            yield Problem(text, node.key, "tell its authors")
+
+    def missing(self, cls: type[Any], node: Node) -> dict[str, str]:
+        """Required keys that are not there, and what they are."""
+        fields = (field for field in attrs.fields(cls) if field.default is attrs.NOTHING)
+        return {field.name: doc(field).text for field in fields if field.name not in node.value}
+
+    def title(self, cls: type[Any], node: Node | None = None) -> str:
+        """What a table is, for messages."""
+        if issubclass(cls, Component):
+            owner = self.catalog.owner(cls)
+            return f"{cls.kind} `{cls.name}` ({owner.dist} {owner.version})"
+        return f"`{dotted(node)}`" if node and node.path else "the recipe" if node else cls.__name__
+
+
+def grouped(walk: Callable[..., Any], value: Any) -> Any:
+    """cattrs' group of what is wrong with a collection's items, as one A2AError."""
+    try:
+        return walk(value)
+    except BaseValidationError as error:
+        problems = []
+        for inner in error.exceptions:
+            if not isinstance(inner, A2AError):
+                raise inner from None
+            problems += inner.problems
+        raise A2AError(problems) from error
+
+
+def resembles(value: Any, wanted: Any) -> bool:
+    """Is it worth trying, and worth complaining in detail?"""
+    if is_sequence(wanted):
+        return isinstance(value, list)
+    if is_table(wanted) or (isinstance(wanted, type) and issubclass(wanted, Options)):
+        return isinstance(value, dict)
+    if (several := choices(wanted)) is not None:
+        return any(type(each) is type(value) for each in several)
+    accepted: dict[Any, tuple[type, ...]] = {int: (int,), float: (float, int), bool: (bool,), str: (str,), Path: (str,)}
+    return wanted is Any or type(value) in accepted.get(wanted, ())
+
+
+def is_sequence(wanted: Any) -> bool:
+    """`tuple[…]` or `list[…]`."""
+    return get_origin(wanted) in (tuple, list)
+
+
+def is_table(wanted: Any) -> bool:
+    """`dict[…]`."""
+    return get_origin(wanted) is dict
+
+
+def there(node: Node, file: Any) -> None:
+    """A file that a run will need."""
+    try:
+        found = not isinstance(file, Path) or file.exists()
+    except OSError:
+        found = False
+    if not found:
+        fail(node, f"names a file that is not there: {file}")
