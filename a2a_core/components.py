@@ -51,7 +51,7 @@ class EncoderConfig(Component):
     modality: ClassVar[str] = ""
     reads: ClassVar[Literal["value", "file"]] = "value"
     """"file": a string in the row is a path, relative to the folder of the rows."""
-    field: str = option("the row's field that it reads; a list there is several items (empty: the table's name)", default="")
+    field: str = option("the row's field that it reads; a list of files or texts is several items (empty: the table's name)", default="")
     freeze: bool = option("keep the weights as they are", default=False)
 
     def resolved(self) -> Self:
@@ -245,6 +245,10 @@ class BackendConfig(Component):
 
     def setup(self) -> None:
         """Prepare this rank before any tensor is made: threads, device, process group."""
+
+    def arguments(self) -> Mapping[str, Any]:
+        """What it sets of transformers' TrainingArguments."""
+        return {}
 
     def verify(self, state: Mapping[str, Any]) -> None:
         """Compare what the trainer says it runs (`world_size`, `distributed_type`, `wrapper`) with what was asked; RunFailed."""

@@ -1,0 +1,72 @@
+"""`a2a eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from a2a_cli.arguments import json_option, set_option
+from a2a_cli.output import print_json
+from a2a_cli.train import summary
+from a2a_core import runs
+from a2a_core.errors import A2AError, suggest
+
+
+@click.command("eval")
+@click.argument("run")
+@click.option("--split", "splits", multiple=True, help="A split of the run's recipe; may be repeated [default: all but train].")
+@click.option("--data", type=click.Path(path_type=Path), help="Other rows, in the format of the split (of the first, if none is named).")
+@set_option
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Rows at once.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
+@click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="The folder of runs.")
+@json_option
+def eval_(
+    run: str,
+    splits: tuple[str, ...],
+    data: Path | None,
+    sets: tuple[str, ...],
+    batch_size: int,
+    device: str,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Measure a trained RUN (its folder, its name, or the beginning of its name).
+
+    \b
+    a2a eval digits-20260101-120000
+    a2a eval runs/mine --split validation --json
+    a2a eval runs/mine --data more.jsonl
+    """
+    found = runs.find(run, folder)
+    from a2a_core.inference import measure, open_run
+
+    trained = open_run(found, sets, device)
+    sources = chosen(trained.loaded.recipe.data, splits, data)
+    results: dict[str, dict[str, Any]] = {}
+    for split, source in sources.items():
+        values, bad = measure(trained, split, source.build(), batch_size)
+        results[split] = values
+        for row, reason in bad:
+            click.echo(f"note: {row.place} (id {row.id}) is left out: {reason}", err=True)
+    if as_json:
+        print_json({"run": found.folder, "results": results})
+    else:
+        click.echo(summary(results).strip("\n"))
+
+
+def chosen(sources: Any, splits: tuple[str, ...], data: Path | None) -> dict[str, Any]:
+    """The sources to measure, by the name under which their results are shown."""
+    for split in splits:
+        if split not in sources:
+            raise A2AError(f"the run's recipe has no split `{split}`", hint=suggest(split, sources))
+    names = splits or tuple(split for split in sources if split != "train") or tuple(sources)
+    if data is None:
+        return {split: sources[split] for split in names}
+    source = sources[names[0]]
+    if "path" not in attrs.fields_dict(type(source)):
+        raise A2AError(f"source `{source.name}` of split `{names[0]}` has no `path` that --data could replace")
+    return {str(data): attrs.evolve(source, path=data)}

@@ -1,0 +1,86 @@
+"""`a2a predict`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from a2a_cli.output import jsonable, plural
+from a2a_core import runs
+from a2a_core.errors import A2AError
+
+
+@click.command()
+@click.argument("run")
+@click.argument("rows", type=click.Path(path_type=Path, allow_dash=True), default="-")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not to the screen.")
+@click.option("--field", default="predictions", show_default=True, help="The field that predictions are put into.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Rows at once.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
+@click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="The folder of runs.")
+def predict(run: str, rows: Path, output: Path | None, field: str, batch_size: int, device: str, folder: Path) -> None:
+    """Predict ROWS, a file of JSON lines (- or nothing: standard input), with a trained RUN.
+
+    \b
+    a2a predict digits-20260101-120000 new.jsonl -o answers.jsonl
+    echo '{"image": "seven.png"}' | a2a predict runs/mine
+
+    Every row comes out as it went in, in order, with one more field: {"predictions": {<head>: …}}. A row that cannot be
+    read has "error" instead. Media paths are relative to the folder of ROWS. Labels are not needed.
+    """
+    found = runs.find(run, folder)
+    if str(rows) != "-" and not rows.is_file():
+        raise A2AError(f"there is no file {rows}")
+    from a2a_core.inference import open_run, read_lines
+    from a2a_core.inference import predict as predicted
+
+    trained = open_run(found, device=device)
+    columns = getattr(trained.loaded.recipe.data["train"], "columns", {})
+    failed = 0
+    with opened(rows) as lines, sink(output) as file:
+        root = Path.cwd() if str(rows) == "-" else rows.resolve().parent
+        for row, prediction in predicted(trained, read_lines(lines, rows.name, root, columns), batch_size):
+            failed += isinstance(prediction, str)
+            file.write(json.dumps(jsonable(answer(row.fields, prediction, field, row.place)), ensure_ascii=False) + "\n")
+    if failed:
+        click.echo(f'{plural(failed, "row")} could not be read: see "error" there', err=True)
+
+
+def answer(fields: Any, prediction: dict[str, Any] | str, field: str, place: str) -> dict[str, Any]:
+    """The row as it came, and the prediction."""
+    name = "error" if isinstance(prediction, str) else field
+    if name in fields:
+        raise A2AError(f"{place} has a field `{name}` already", hint="choose another with --field" if name == field else "rename it")
+    return {**fields, name: prediction}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[str]]:
+    """A file, or standard input."""
+    if str(path) == "-":
+        yield sys.stdin
+        return
+    with path.open(encoding="utf-8-sig") as file:
+        yield file
+
+
+@contextmanager
+def sink(path: Path | None) -> Iterator[IO[str]]:
+    """A file that is there only when all of it is, or standard output."""
+    if path is None:
+        yield sys.stdout
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

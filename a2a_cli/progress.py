@@ -1,0 +1,141 @@
+"""A run's progress: a live line for people, JSON lines for machines, plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from a2a_cli.output import jsonable
+from a2a_core.reporter import Reporter, Silent
+
+SHOWN = ("loss", "learning_rate", "grad_norm", "samples_per_second")
+"""What the log line begins with, in this order."""
+
+
+def reporter(as_json: bool, main: bool = True) -> Reporter:
+    """The one that fits: ranks but the main one say nothing."""
+    if not main:
+        return Silent()
+    return JsonReporter() if as_json else RichReporter()
+
+
+class JsonReporter:
+    """One JSON object a line on stdout."""
+
+    def emit(self, event: str, **values: Any) -> None:
+        """Write it now."""
+        print(json.dumps(jsonable({"event": event, **values}), ensure_ascii=False), flush=True)  # noqa: T201
+
+    def start(self, steps: int, done: int, trainable: int, total: int) -> None:
+        """See Reporter."""
+        self.emit("start", steps=steps, done=done, trainable_parameters=trainable, parameters=total)
+
+    def step(self, step: int) -> None:
+        """Said by `log`."""
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """See Reporter."""
+        self.emit("log", step=step, memory_mib=memory(), **values)
+
+    def evaluated(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        """See Reporter."""
+        self.emit("evaluated", step=step, split=split, metrics=dict(values))
+
+    def note(self, text: str) -> None:
+        """See Reporter."""
+        self.emit("note", text=text)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class RichReporter:
+    """A bar on a terminal, with lines above it; lines alone elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+        self.bar: Any = None
+        self.task: Any = None
+        self.steps = 0
+
+    def start(self, steps: int, done: int, trainable: int, total: int) -> None:
+        """See Reporter."""
+        self.steps = steps
+        share = f"all {total:,}" if trainable == total else f"{trainable:,} of {total:,}"
+        self.line(f"training {share} parameters, {steps - done:,} optimizer steps" + (f" after {done:,}" if done else ""))
+        if not self.console.is_terminal:
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
+        self.task = self.bar.add_task("step", total=steps, completed=done)
+        self.bar.start()
+
+    def step(self, step: int) -> None:
+        """See Reporter."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step)
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """See Reporter."""
+        if self.bar is not None:
+            self.bar.update(self.task, description=f"loss {values.get('loss', 0):.4g}  {memory()} MiB")
+        self.line(f"step {step:>{len(str(self.steps))}}/{self.steps}  " + line(values))
+
+    def evaluated(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        """See Reporter."""
+        scalars = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, int | float))
+        self.line(f"[bold]{split}[/bold] after step {step}  {scalars}")
+
+    def note(self, text: str) -> None:
+        """See Reporter."""
+        self.console.print(f"note: {text}", style="yellow", markup=False, soft_wrap=True)
+
+    def line(self, text: str) -> None:
+        """One line above the bar."""
+        self.console.print(text, soft_wrap=True)
+
+    def close(self) -> None:
+        """See Reporter."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def line(values: Mapping[str, Any]) -> str:
+    """A record in a line: the loss first, its terms, the rest."""
+    terms = sorted(name for name in values if name.startswith(("loss/", "grad_norm/")))
+    several = terms if sum(name.startswith("loss/") for name in terms) > 1 else [n for n in terms if n.startswith("grad")]
+    names = [name for name in ("loss", *several, *SHOWN[1:]) if name in values]
+    return "  ".join(f"{name} {values[name]:.4g}" for name in names)
+
+
+def memory() -> int:
+    """The process's peak memory in MiB; a GPU's, where one computes."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated() / 2**20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform != "darwin" else peak // 2**20
+
+
+def elapsed(seconds: float) -> str:
+    """`1:02:03`, `2:03`, or `4.5 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    clock = time.strftime("%H:%M:%S", time.gmtime(seconds)).lstrip("0:")
+    return clock

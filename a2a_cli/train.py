@@ -1,0 +1,218 @@
+"""`a2a train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from a2a_cli.arguments import RecipePath, json_option, set_option, without_option
+from a2a_cli.output import print_json, shown, table
+from a2a_core import runs
+from a2a_core.errors import A2AError
+from a2a_core.recipe import Loaded, load_recipe
+from a2a_core.runs import Run
+
+NEWEST = "newest"
+
+
+@click.command()
+@click.argument("recipe", type=RecipePath(), required=False)
+@set_option
+@without_option
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder [default: RUNS/<recipe>-<time>].")
+@click.option(
+    "--runs", "runs_folder", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="The folder of runs."
+)
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[RUN]",
+    help="Go on with a run from its last checkpoint; without RUN, with the newest that is not finished.",
+)
+@click.option("--dry-run", is_flag=True, help="Open the data and build the model, say what would be trained, and stop.")
+@json_option
+def train(
+    recipe: Path | None,
+    sets: tuple[str, ...],
+    without: tuple[str, ...],
+    out: Path | None,
+    runs_folder: Path,
+    resume: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train what RECIPE describes.
+
+    \b
+    a2a train recipe.toml
+    a2a train recipe.toml --set trainer.epochs=3 --without encoders.sound
+    a2a train --resume
+
+    Everything goes into one folder: the filled recipe, the history, checkpoints, and the trained model. Ctrl-C saves a
+    checkpoint and stops; `--resume` goes on from it to the same weights as a run that was never stopped.
+    """
+    if resume is not None:
+        recipe, resume = reread(recipe, resume)
+        if sets or without or out or dry_run:
+            raise click.UsageError("--resume goes on with a run as it is: leave --set, --without, --out and --dry-run away")
+        run = resumable(recipe, resume, runs_folder)
+        loaded = load_recipe(run.recipe, None, environ={})
+    elif recipe is None:
+        raise click.UsageError("which recipe? `a2a train RECIPE`, or `a2a train --resume`")
+    else:
+        loaded = load_recipe(recipe, None, sets, without, for_run=True)
+        announce(loaded, as_json)
+        if dry_run:
+            rehearse(loaded, as_json)
+            return
+        run = begin(loaded, recipe, out or runs.fresh(runs_folder, recipe))
+    carry_out(loaded, run, resume is not None, as_json)
+
+
+def reread(recipe: Path | None, resume: str) -> tuple[Path | None, str]:
+    """`--resume recipe.toml` means the recipe: an option with an optional value takes the next word."""
+    if resume.endswith(".toml") and recipe is None and Path(resume).is_file():
+        return Path(resume), NEWEST
+    return recipe, resume
+
+
+def resumable(recipe: Path | None, name: str, runs_folder: Path) -> Run:
+    """The run to go on with."""
+    run = runs.newest_unfinished(runs_folder, recipe) if name == NEWEST else runs.find(name, runs_folder)
+    if run.status == "done":
+        raise A2AError(f"run {run.name} is finished", hint=f"its model lies in {run.model}")
+    if run.status == "running":
+        raise A2AError(f"run {run.name} is still running (process {run.state.get('pid')})")
+    return run
+
+
+def announce(loaded: Loaded, as_json: bool) -> None:
+    """Overrides decide a run: they are shown before it."""
+    if loaded.overrides and not as_json:
+        click.echo("overridden: " + "; ".join(str(override) for override in loaded.overrides), err=True)
+
+
+def begin(loaded: Loaded, recipe: Path, folder: Path) -> Run:
+    """The run's folder; under torchrun, the first rank's choice for all."""
+    from a2a_core import training
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return shared(loaded, recipe, folder)
+    run = runs.create(folder)
+    training.start(run, loaded, recipe)
+    return run
+
+
+def shared(loaded: Loaded, recipe: Path, folder: Path) -> Run:
+    """One folder for all ranks that torchrun started; what is wrong on the first rank is wrong on all."""
+    import torch.distributed as dist
+
+    from a2a_core import training
+
+    loaded.recipe.backend.setup()
+    agreed: list[Any] = [None, None]
+    if training.main_rank():
+        try:
+            training.start(runs.create(folder), loaded, recipe)
+            agreed = [str(folder.resolve()), None]
+        except A2AError as error:
+            agreed = [None, error.problems]
+    dist.broadcast_object_list(agreed, src=0)
+    if agreed[1]:
+        raise A2AError(agreed[1])
+    return Run(Path(agreed[0]))
+
+
+def carry_out(loaded: Loaded, run: Run, resume: bool, as_json: bool) -> None:
+    """Train, and say what came of it."""
+    from a2a_cli.progress import reporter
+    from a2a_core import training
+
+    command = [sys.executable, "-m", "a2a_cli.rank", str(run.folder.resolve())]
+    command += ["--resume"] * resume + ["--json"] * as_json
+    main = training.main_rank()
+    training.train(loaded, run, reporter(as_json, main), command, resume)
+    if main:
+        conclude(run, as_json)
+
+
+def conclude(run: Run, as_json: bool) -> None:
+    """The results in a short table, and where everything lies."""
+    state = run.state
+    done = state.get("status") == "done"
+    if as_json:
+        click.echo(compact({"event": "end", **state, "folder": str(run.folder), "artifacts": artifacts(run)}))
+    elif done:
+        click.echo(summary(state["results"]))
+        click.echo(table([(name, path) for name, path in artifacts(run).items()]))
+    if not done:
+        if not as_json:
+            click.echo(f"stopped after step {state.get('steps')}; go on with  a2a train --resume {run.folder}", err=True)
+        raise SystemExit(1)
+
+
+def compact(value: Any) -> str:
+    """One line of JSON."""
+    import json
+
+    from a2a_cli.output import jsonable
+
+    return json.dumps(jsonable(value), ensure_ascii=False)
+
+
+def summary(results: dict[str, dict[str, Any]]) -> str:
+    """Metrics down, splits across."""
+    names = [name for values in results.values() for name, value in values.items() if isinstance(value, int | float)]
+    rows = [[name, *(shown(values.get(name)) for values in results.values())] for name in dict.fromkeys(names)]
+    return "\n" + (table(rows, ["metric", *results]) + "\n" if rows else "trained; there is no split to evaluate\n")
+
+
+def artifacts(run: Run) -> dict[str, str]:
+    """What a run left, by name."""
+    every = {
+        "model": run.model,
+        "recipe": run.recipe,
+        "history": run.metrics,
+        "checkpoints": run.checkpoints,
+        "tensorboard": run.folder / "tensorboard",
+        "quarantine": run.quarantine,
+    }
+    return {name: str(path) for name, path in every.items() if path.exists()}
+
+
+def rehearse(loaded: Loaded, as_json: bool) -> None:
+    """Everything up to the first step, in a folder that is thrown away."""
+    import tempfile
+
+    from a2a_core.job import assemble
+    from a2a_core.reporter import Silent
+
+    backend = loaded.recipe.backend
+    if backend.joined():
+        backend.setup()
+    with tempfile.TemporaryDirectory() as folder:
+        job = assemble(loaded, Run(Path(folder)), Silent())
+        batch = job.collate([job.data["train"][index] for index in range(min(2, len(job.data["train"])))])
+        counts = {name: float(count) for name, count in job.model.counts(batch).items()}
+    found = {
+        "rows": {split: len(data) for split, data in job.data.items()},
+        "parameters": count(job.model.parameters()),
+        "trainable_parameters": count(p for p in job.model.parameters() if p.requires_grad),
+        "supervised_in_two_rows": counts,
+        "unreadable_in_two_rows": [f"{bad.row.place}: {bad.reason}" for bad in batch["bad"]],
+    }
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(table([(name.replace("_", " "), shown(value)) for name, value in found.items()]))
+
+
+def count(parameters: Any) -> int:
+    """Numbers in them."""
+    return sum(parameter.numel() for parameter in parameters)
+

@@ -1,0 +1,173 @@
+"""From a source's rows to batches: processing in the workers, bad rows set aside, an order that can be resumed anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from a2a_core.errors import A2AError
+from a2a_core.structures import Batch, Item, Processor, Row, Sample, TargetProcessor
+
+if TYPE_CHECKING:
+    from a2a_core.components import Rows
+    from a2a_core.recipe import Parts
+
+BLANK = Sample(Row({}, "", Path(), ""), {}, {})
+
+
+class BadRow(NamedTuple):
+    """A row that could not be processed."""
+
+    row: Row
+    reason: str
+
+
+class Medium(NamedTuple):
+    """How an encoder's items are read from a row."""
+
+    field: str
+    file: bool
+    processor: Processor
+
+
+class Prepared(Dataset[Sample | BadRow]):
+    """Rows, processed when they are asked for."""
+
+    def __init__(self, rows: Rows, media: Mapping[str, Medium], targets: Mapping[str, TargetProcessor]) -> None:
+        self.rows, self.media, self.targets = rows, media, targets
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample | BadRow:
+        row = self.rows[index]
+        try:
+            items = {key: self.items(row, medium) for key, medium in self.media.items()}
+            targets = {key: target(row.fields) for key, target in self.targets.items()}
+        except Exception as error:  # whatever a processor raises is this row's fault, until too many rows have it
+            known = isinstance(error, (ValueError, OSError))
+            return BadRow(row, str(error) if known else f"{type(error).__name__}: {error}")
+        return Sample(row, items, targets)
+
+    def items(self, row: Row, medium: Medium) -> Sequence[Item]:
+        """One modality of one row: none, one or several items."""
+        raw = row.fields.get(medium.field)
+        if isinstance(raw, (list, tuple)) and (medium.file or all(isinstance(each, str) for each in raw)):
+            return [self.item(row, medium, each) for each in raw if each is not None]
+        return [] if raw is None else [self.item(row, medium, raw)]
+
+    def item(self, row: Row, medium: Medium, raw: Any) -> Item:
+        """One medium; a file's name is relative to the folder of its row."""
+        path = row.root / raw if medium.file and isinstance(raw, str) else None
+        try:
+            return medium.processor(raw if path is None else path)
+        except FileNotFoundError:
+            raise ValueError(f"field `{medium.field}`: there is no file {path or raw}") from None
+        except (ValueError, OSError) as error:
+            raise ValueError(f"field `{medium.field}`{f' ({path})' if path else ''}: {error}") from error
+
+
+class Collate:
+    """Samples to a batch, bad rows to `batch["bad"]`; a batch of bad rows alone is one blank sample that counts nothing."""
+
+    def __init__(self, collate: Callable[[Sequence[Sample]], Batch]) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: Sequence[Sample | BadRow]) -> Batch:
+        good = [sample for sample in samples if isinstance(sample, Sample)]
+        batch = self.collate(good or [BLANK])
+        batch["bad"] = [sample for sample in samples if isinstance(sample, BadRow)]
+        if not good:
+            batch["ids"] = []
+        return batch
+
+
+class Batches(Sampler[list[int]]):
+    """One rank's batches of an epoch: a function of seed and epoch alone, each row exactly once over all ranks.
+
+    Every rank has the same number of batches; in the last, ranks may have fewer rows than others, or none.
+    """
+
+    def __init__(
+        self, length: int, batch_size: int, shuffle: bool = False, seed: int = 0, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.length, self.batch_size, self.shuffle, self.seed = length, batch_size, shuffle, seed
+        self.rank, self.ranks, self.epoch = rank, ranks, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Another epoch, another order."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.length // (self.batch_size * self.ranks))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.arange(self.length)
+        if self.shuffle:
+            generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
+            order = torch.randperm(self.length, generator=generator)
+        for whole in order.split(self.batch_size * self.ranks):
+            yield whole[self.rank :: self.ranks].tolist()
+
+
+class Loader(DataLoader[Batch]):
+    """A DataLoader over our own batches; the trainer tells it the epoch."""
+
+    batch_sampler: Batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Passed on to the batches."""
+        self.batch_sampler.set_epoch(epoch)
+
+
+def load(data: Prepared, collate: Collate, batches: Batches, workers: int = 0, pin: bool = False) -> Loader:
+    """Batches of `data`; the loader draws from a generator of its own, never from the global one."""
+    return Loader(
+        data,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pin,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def prepare(rows: Rows, parts: Parts, labelled: bool = True) -> Prepared:
+    """Rows with the processors of a model's parts; `labelled = False` leaves targets out (prediction)."""
+    media = {
+        key: Medium(encoder.field or key, encoder.reads == "file", encoder.processor()) for key, encoder in parts.encoders.items()
+    }
+    return Prepared(rows, media, target_processors(parts) if labelled else {})
+
+
+def target_processors(parts: Parts) -> dict[str, TargetProcessor]:
+    """The heads' own, where they have one."""
+    found = {key: head.processor() for key, head in parts.heads.items()}
+    return {key: target for key, target in found.items() if target is not None}
+
+
+def collator(config: Any, parts: Parts, labelled: bool = True) -> Collate:
+    """The recipe's collator for a model's parts."""
+    lengths = {key: projector.length for key, projector in parts.projectors.items()}
+    processors = {key: encoder.processor() for key, encoder in parts.encoders.items()}
+    targets = target_processors(parts) if labelled else {}
+    return Collate(config.build(processors, targets, lengths, parts.fusion.processor()))
+
+
+def absent(rows: Rows, parts: Parts) -> list[str]:
+    """What no row has: each a message, for modalities whose field is missing from every row."""
+    found = []
+    for key, encoder in parts.encoders.items():
+        field = encoder.field or key
+        try:
+            missing = all(value is None or value == [] for value in rows.column(field))
+        except KeyError as error:
+            raise A2AError(f"encoder `{key}` reads field `{field}`: {error.args[0]}", hint=f"set `encoders.{key}.field`") from None
+        if missing:
+            found.append(f"encoder `{key}` reads field `{field}`, which is empty in every row")
+    return found

@@ -1,0 +1,112 @@
+"""A trained model at work: its parts, its processors, its data, without a trainer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from a2a_core.data import BadRow, Batches, collator, load, prepare
+from a2a_core.errors import A2AError
+from a2a_core.evaluate import build_metrics, evaluate, moved
+from a2a_core.model import A2AModel
+from a2a_core.recipe import load_recipe
+from a2a_core.runs import Run
+from a2a_core.structures import Row
+
+if TYPE_CHECKING:
+    from a2a_core.components import Rows
+    from a2a_core.recipe import Loaded
+
+
+class Trained(NamedTuple):
+    """A run's recipe and its exported model."""
+
+    loaded: Loaded
+    model: A2AModel
+
+
+def open_run(run: Run, sets: tuple[str, ...] = (), device: str = "auto") -> Trained:
+    """Load what a run exported, on the GPU where there is one."""
+    if not (run.model / "config.json").is_file():
+        raise A2AError(f"run {run.name} has no trained model: it is {run.status}", hint=f"a2a train --resume {run.folder}")
+    loaded = load_recipe(run.recipe, None, sets, environ={})
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    model: A2AModel = A2AModel.from_pretrained(run.model)
+    return Trained(loaded, model.to(place).eval())
+
+
+def measure(trained: Trained, split: str, rows: Rows, batch_size: int) -> tuple[dict[str, Any], list[BadRow]]:
+    """One split's loss and metrics, and the rows that could not be read."""
+    loaded, model = trained
+    bad: list[BadRow] = []
+    data = prepare(rows, model.parts)
+    batches = load(data, collator(loaded.recipe.collator, model.parts), Batches(len(data), batch_size))
+    values = evaluate(model, batches, build_metrics(loaded.recipe.metrics, model.parts.heads), bad.extend)
+    if len(bad) == len(data):
+        raise A2AError(f"no row of `{split}` can be read: {bad[0].row.place}: {bad[0].reason}")
+    return values, bad
+
+
+class Lines:
+    """Rows out of decoded JSON lines, as a source builds them."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+    def column(self, field: str) -> Iterable[Any]:
+        """One field of every row."""
+        return [row.fields.get(field) for row in self.rows]
+
+
+def read_lines(lines: Iterable[str], source: str, root: Path, columns: Mapping[str, str]) -> Iterator[Row]:
+    """JSON lines to rows; `columns` renames as the training source did, beside the row's own fields."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        place = f"{source}:{number}"
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            raise A2AError(f"{place} is not JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise A2AError(f"{place} is no JSON object")
+        renamed = {field: fields[column] for field, column in columns.items() if column in fields}
+        yield Row(fields | renamed, str(fields.get("id", number)), root, place)
+
+
+def predict(trained: Trained, rows: Iterable[Row], batch_size: int) -> Iterator[tuple[Row, dict[str, Any] | str]]:
+    """Each row with its heads' predictions, or with why it could not be read; in order, as many in memory as a batch has."""
+    loaded, model = trained
+    collate = collator(loaded.recipe.collator, model.parts, labelled=False)
+    device = next(model.parameters()).device
+    for chunk in batched(rows, batch_size):
+        data = prepare(Lines(chunk), model.parts, labelled=False)
+        samples = [data[index] for index in range(len(data))]
+        batch = collate(samples)
+        with torch.inference_mode():
+            output = model(moved(batch["inputs"], device))
+        found = {key: iter(model.heads[key].predict(values)) for key, values in output.outputs.items()}
+        for row, sample in zip(chunk, samples, strict=True):
+            yield row, sample.reason if isinstance(sample, BadRow) else {key: next(values) for key, values in found.items()}
+
+
+def batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """So many at a time."""
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

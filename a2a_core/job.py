@@ -1,0 +1,112 @@
+"""A recipe made real: rows opened, parts resolved, the model built; what a trainer needs to run it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from a2a_core.components import HeadConfig
+from a2a_core.data import Collate, Prepared, absent, collator, prepare
+from a2a_core.errors import A2AError, Problem
+from a2a_core.model import A2AConfig, A2AModel
+from a2a_core.recipe import Parts, Recipe, structure_parts
+
+if TYPE_CHECKING:
+    from a2a_core.components import Rows
+    from a2a_core.plugins import Catalog
+    from a2a_core.recipe import Loaded
+    from a2a_core.reporter import Reporter
+    from a2a_core.runs import Run
+
+
+@attrs.frozen(slots=False, eq=False)
+class Job:
+    """Everything that a trainer needs. `data` has every split of the recipe, `train` among them."""
+
+    recipe: Recipe
+    run: Run
+    model: A2AModel
+    data: Mapping[str, Prepared]
+    collate: Collate
+    reporter: Reporter
+    resume: Path | None = None
+    """The checkpoint to go on from."""
+
+
+@attrs.frozen(slots=False)
+class Result:
+    """How a run ended. `results` maps split -> metric -> value."""
+
+    status: str
+    steps: int
+    results: Mapping[str, Mapping[str, Any]]
+    seconds: float
+
+
+def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None = None) -> Job:
+    """Open the data, resolve the parts and build the model, or on resuming, rebuild the model that was saved."""
+    recipe = loaded.recipe
+    rows = {split: source.build() for split, source in recipe.data.items()}
+    parts = resolve(recipe, rows["train"]) if resume is None else saved_parts(resume, loaded.catalog)
+    missing = absent(rows["train"], parts)
+    if missing:
+        raise A2AError([Problem(text, hint="leave the encoder out (`--without`), or fix its `field`") for text in missing])
+    seed_everything(recipe.seed)
+    model = A2AModel.from_parts(parts) if resume is None else A2AModel(A2AConfig.from_pretrained(resume), parts)
+    trainable(model)
+    data = {split: prepare(each, parts) for split, each in rows.items()}
+    return Job(recipe, run, model, data, collator(recipe.collator, parts), reporter, resume)
+
+
+def resolve(recipe: Recipe, rows: Rows) -> Parts:
+    """The model's parts, self-contained: what paths and training rows say is read in."""
+    assert recipe.fusion is not None, "load_recipe(for_run=True) refuses a recipe without a fusion"
+    problems: list[Problem] = []
+
+    def resolved(table: str, part: Any, *given: Any) -> Any:
+        try:
+            return part.resolved(*given)
+        except (ValueError, KeyError, OSError) as error:
+            problems.append(Problem(f"[{table}] {error.args[0] if isinstance(error, KeyError) else error}"))
+            return part
+
+    encoders = {key: resolved(f"encoders.{key}", part) for key, part in recipe.encoders.items()}
+    heads: dict[str, HeadConfig] = {
+        key: resolved(f"heads.{key}", part, rows.column) for key, part in recipe.heads.items()
+    }
+    fusion = resolved("fusion", recipe.fusion)
+    if problems:
+        raise A2AError(problems)
+    return Parts(
+        encoders=encoders,
+        projectors=dict(recipe.projectors),
+        fusion=fusion,
+        heads=heads,
+        losses=dict(recipe.losses),
+        adapters=tuple(recipe.adapters),
+    )
+
+
+def saved_parts(folder: Path, catalog: Catalog) -> Parts:
+    """The parts that a saved model was built from."""
+    return structure_parts(A2AConfig.from_pretrained(folder).parts, catalog)
+
+
+def seed_everything(seed: int) -> None:
+    """Python, numpy and torch."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+def trainable(model: A2AModel) -> None:
+    """A model that would train nothing is an error."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise A2AError("every parameter is frozen: there is nothing to train", hint="see `freeze` and `[[adapters]]`")

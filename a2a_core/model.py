@@ -1,0 +1,173 @@
+"""The model: encoders -> projectors -> fusion -> heads, and the losses beside them, as one transformers model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from a2a_core.builtin.linear import LinearProjector
+from a2a_core.errors import A2AError, Problem
+from a2a_core.plugins import Catalog
+from a2a_core.recipe import plain, structure_parts
+from a2a_core.structures import Batch, Fused, Output, Tokens, Widths
+
+if TYPE_CHECKING:
+    from a2a_core.recipe import Parts
+
+
+class A2AConfig(PretrainedConfig):
+    """The model part of a filled recipe; rebuilds the model without the files that the recipe named."""
+
+    model_type = "a2a"
+
+    def __init__(self, parts: Mapping[str, Any] | None = None, **keywords: Any) -> None:
+        self.parts = dict(parts or {})
+        super().__init__(**keywords)
+
+
+class A2AModel(PreTrainedModel):
+    """What a recipe describes. Every part's forward runs exactly once a forward pass, whatever modalities a batch holds."""
+
+    config_class = A2AConfig
+    base_model_prefix = ""
+    main_input_name = "inputs"
+    accepts_loss_kwargs = False
+    supports_gradient_checkpointing = False
+
+    encoders: nn.ModuleDict
+    projectors: nn.ModuleDict
+    heads: nn.ModuleDict
+    losses: nn.ModuleDict
+
+    def __init__(self, config: A2AConfig, parts: Parts | None = None, load: bool = False) -> None:
+        super().__init__(config)
+        self.parts = structure_parts(config.parts, Catalog.installed()) if parts is None else parts
+        self._build()
+        if load:
+            self._load_pretrained()
+        for adapter in self.parts.adapters:
+            adapter.apply(self)
+        for key, encoder in self.parts.encoders.items():
+            if encoder.freeze:
+                self.encoders[key].requires_grad_(False)
+        self.post_init()
+        # transformers collects tied weights from direct children only; a part may hold a whole model deeper down
+        self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
+
+    @classmethod
+    def from_parts(cls, parts: Parts) -> Self:
+        """Build for the first time, pretrained weights included. `parts` are resolved (see EncoderConfig.resolved)."""
+        return cls(A2AConfig(parts=plain(parts)), parts, load=True)
+
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike[str], *args: Any, **keywords: Any) -> Any:
+        """Load what `save_pretrained` wrote; a tensor that is missing, left over or of another shape is an A2AError."""
+        wants_info = keywords.pop("output_loading_info", False)
+        before = logging.get_verbosity()
+        logging.set_verbosity_error()  # the report on missing keys is ours
+        try:
+            model, info = super().from_pretrained(path, *args, output_loading_info=True, **keywords)
+        finally:
+            logging.set_verbosity(before)
+        problems = [
+            Problem(f"{path}: {what} tensor `{name}`")
+            for what, key in (("missing", "missing_keys"), ("left-over", "unexpected_keys"), ("misshapen", "mismatched_keys"))
+            for name in sorted(str(entry[0] if isinstance(entry, tuple) else entry) for entry in info[key])
+        ]
+        if problems:
+            raise A2AError(problems)
+        return (model, info) if wants_info else model
+
+    def _build(self) -> None:
+        """Encoders first, for their widths; then the fusion, for its input width; then what stands between and behind."""
+        parts = self.parts
+        self.encoders = nn.ModuleDict({key: encoder.build() for key, encoder in parts.encoders.items()})
+        widths = {key: int(module.width) for key, module in self.encoders.items()}
+        self.fusion = parts.fusion.build(dict(widths))
+        wanted = self.fusion.input_width
+        self.projectors = nn.ModuleDict()
+        for key, width in widths.items():
+            projector = parts.projectors.get(key)
+            if projector is None and wanted is not None and width != wanted:
+                projector = LinearProjector()
+            if projector is not None:
+                widths[key] = width if wanted is None else int(wanted)
+                self.projectors[key] = projector.build(width, widths[key])
+        spec = Widths(self.fusion.width, widths, getattr(self.fusion, "vocabulary", None))
+        self.heads = nn.ModuleDict({key: head.build(spec) for key, head in parts.heads.items()})
+        self.losses = nn.ModuleDict({key: loss.build(parts.heads[loss.head]) for key, loss in parts.losses.items()})
+
+    def _load_pretrained(self) -> None:
+        for key, encoder in self.parts.encoders.items():
+            encoder.load(self.encoders[key])
+        self.parts.fusion.load(self.fusion)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Parts initialise themselves; only buffers that are not saved must be made again after loading."""
+        reset = getattr(module, "reset_buffers", None)
+        if reset is not None:
+            reset()
+
+    def train(self, mode: bool = True) -> Self:
+        """Frozen encoders stay in evaluation mode, so that their dropout and statistics stay off."""
+        super().train(mode)
+        for encoder in self.encoders.values():
+            if not any(parameter.requires_grad for parameter in encoder.parameters()):
+                encoder.eval()
+        return self
+
+    def encode(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Tokens], Tensor]:
+        """Each encoder's tokens of its real items (N, T, C), and a zero that depends on every encoder and projector.
+
+        A modality that the batch lacks runs on the collator's dummy item, of which nothing is kept.
+        """
+        encoded, anchors = {}, []
+        for key, encoder in self.encoders.items():
+            media = inputs[key]
+            tokens = encoder(**media["tensors"])
+            if key in self.projectors:
+                tokens = self.projectors[key](tokens)
+            real = media["row"].shape[0]
+            anchors.append(tokens.values[:0].sum())
+            encoded[key] = Tokens(tokens.values[:real], tokens.mask[:real], media["row"], media["slot"], media["slots"])
+        return encoded, torch.stack([anchor.float() for anchor in anchors]).sum() if anchors else torch.zeros(())
+
+    def forward(
+        self, inputs: Mapping[str, Any], targets: Mapping[str, Mapping[str, Tensor]] | None = None, losses: Iterable[str] = ()
+    ) -> Output:
+        """Outputs of every head and totals of the named losses (not divided by their counts, not weighted)."""
+        encoded, anchor = self.encode(inputs)
+        fused: Fused = self.fusion(encoded, inputs)
+        given = targets or {}
+        outputs = {key: head(fused, inputs, given.get(key)) for key, head in self.heads.items()}
+        return Output(outputs, self.totals(outputs, given, losses), anchor)
+
+    def totals(
+        self, outputs: Mapping[str, Any], targets: Mapping[str, Mapping[str, Tensor]], losses: Iterable[str]
+    ) -> dict[str, Tensor]:
+        """Each term of the named losses as `<loss>/<term>`, summed over the batch."""
+        found = {}
+        for key in losses:
+            head = self.parts.losses[key].head
+            for term, total in self.losses[key](outputs[head], targets.get(head, {})).items():
+                found[f"{key}/{term}"] = total
+        return found
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        """What each term's total is to be divided by, for this batch alone; needs no forward pass."""
+        found = {}
+        for key, loss in self.parts.losses.items():
+            counted = self.losses[key].count(batch["inputs"], batch["targets"].get(loss.head, {}))
+            for term, count in counted.items():
+                found[f"{key}/{term}"] = torch.as_tensor(count, dtype=torch.float64)
+        return found
+
+    def weights(self) -> dict[str, float]:
+        """Each term's factor in the sum."""
+        return {f"{key}/{term}": loss.weight for key, loss in self.parts.losses.items() for term in loss.terms}

@@ -1,0 +1,203 @@
+"""A run's folder: what was asked, what happened, what came of it. Every file is written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from a2a_core.errors import A2AError, RunFailed, suggest
+
+Status = Literal["running", "done", "interrupted", "failed"]
+
+
+def now() -> str:
+    """The time, to the second, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole: a reader sees the old one or the new one."""
+    with explained(path):
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """A full disk and a folder that may not be written are messages, not tracebacks."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunFailed(f"no space left on the disk of {path}", hint="free some, then `a2a train --resume`") from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise A2AError(f"{path} cannot be written: {error.strerror}") from error
+        raise
+
+
+@attrs.frozen(slots=False)
+class Run:
+    """One run's folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.name
+
+    @property
+    def recipe(self) -> Path:
+        """The filled recipe."""
+        return self.folder / "recipe.toml"
+
+    @property
+    def model(self) -> Path:
+        """The export."""
+        return self.folder / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder a checkpoint, `checkpoint-<step>`."""
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """The history, a JSON object a line."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def quarantine(self) -> Path:
+        """Bad rows, each with its reason."""
+        return self.folder / "quarantine.jsonl"
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """`run.json`; empty when there is none that can be read."""
+        try:
+            found = json.loads((self.folder / "run.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def status(self) -> str:
+        """As recorded; `killed` for a run that says it is running while its process is gone."""
+        state = self.state
+        status = str(state.get("status", "unknown"))
+        if status == "running" and state.get("host") == socket.gethostname() and not alive(state.get("pid")):
+            return "killed"
+        return status
+
+    def newest_checkpoint(self) -> Path | None:
+        """The last checkpoint that was written whole."""
+        found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+    def update(self, **values: Any) -> None:
+        """Change `run.json`."""
+        write(self.folder / "run.json", json.dumps({**self.state, **values}, indent=1) + "\n")
+
+    def begin(self) -> None:
+        """Say that this process works on the run from now on."""
+        self.update(status="running", pid=os.getpid(), host=socket.gethostname(), error=None, finished=None)
+
+    def append(self, path: Path, record: Mapping[str, Any]) -> None:
+        """One more line of JSON."""
+        with explained(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, default=str, ensure_ascii=False) + "\n")
+
+    def rewind(self, step: int) -> None:
+        """Forget what was recorded after a step: a resumed run does it again."""
+        if not self.metrics.is_file():
+            return
+        lines = self.metrics.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if (record := parsed(line)) and record.get("step", 0) <= step]
+        write(self.metrics, "".join(f"{line}\n" for line in kept))
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """A line of JSON; empty for one that a killed writer left half-done."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def alive(pid: object) -> bool:
+    """Whether a process of this machine still runs."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def create(folder: Path) -> Run:
+    """A new run's folder; A2AError where there is something already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        hint = "continue it with `--resume`, or choose another with `--out`"
+        raise A2AError(f"{folder} exists already", hint=hint if folder.is_dir() else "choose another with `--out`")
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return Run(folder)
+
+
+def fresh(runs: Path, recipe: Path) -> Path:
+    """A folder name that is not taken: the recipe's (its folder's, if it is called `recipe`) and the time."""
+    stem = recipe.resolve().parent.name if recipe.stem == "recipe" else recipe.stem
+    name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    taken = 1
+    folder = runs / name
+    while folder.exists():
+        taken += 1
+        folder = runs / f"{name}-{taken}"
+    return folder
+
+
+def every(runs: Path) -> list[Run]:
+    """The runs in a folder, newest first."""
+    found = [Run(path.parent) for path in runs.glob("*/run.json")]
+    return sorted(found, key=lambda run: (str(run.state.get("started")), run.name), reverse=True)
+
+
+def find(name: str, runs: Path) -> Run:
+    """A run by its path, its name, or the beginning of one run's name alone."""
+    if (Path(name) / "run.json").is_file():
+        return Run(Path(name))
+    known = {run.name: run for run in every(runs)}
+    starting = [run for key, run in known.items() if key.startswith(name)]
+    if name in known or len(starting) == 1:
+        return known.get(name) or starting[0]
+    if starting:
+        raise A2AError(f"{len(starting)} runs begin with `{name}`", hint=", ".join(run.name for run in starting))
+    raise A2AError(f"there is no run `{name}` in {runs}", hint=suggest(name, known))
+
+
+def newest_unfinished(runs: Path, recipe: Path | None = None) -> Run:
+    """The run that `--resume` without a name means: of a recipe, or of any."""
+    for run in every(runs):
+        asked = recipe is None or run.state.get("recipe") == str(recipe.resolve())
+        if asked and run.status in ("killed", "interrupted", "failed"):
+            return run
+    of = f" of {recipe}" if recipe else ""
+    raise A2AError(f"no run{of} in {runs} is unfinished", hint="`a2a runs list` shows what there is")

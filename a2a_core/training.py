@@ -1,0 +1,115 @@
+"""A run from its recipe to its result: the folder, the ranks, and what is written whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from a2a_core.errors import A2AError, RunFailed
+from a2a_core.recipe import fill
+from a2a_core.runs import Run, now, write
+
+if TYPE_CHECKING:
+    from a2a_core.job import Result
+    from a2a_core.recipe import Loaded
+    from a2a_core.reporter import Reporter
+
+PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy", "safetensors", "tokenizers", "deepspeed", "peft")
+
+
+def main_rank() -> bool:
+    """Whether this process writes and shows; alone, it does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def start(run: Run, loaded: Loaded, recipe: Path) -> None:
+    """What is known before anything heavy: the filled recipe, the environment, the state."""
+    write(run.recipe, fill(loaded))
+    write(run.folder / "environment.json", json.dumps(environment(loaded), indent=1) + "\n")
+    run.update(started=now(), recipe=str(recipe.resolve()))
+
+
+def environment(loaded: Loaded) -> dict[str, Any]:
+    """Versions, seed and overrides: what a reader needs to run it again."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "a2a": version("a2a-trainer"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "plugins": loaded.catalog.versions(),
+        "packages": packages,
+        "seed": loaded.recipe.seed,
+        "overrides": [str(override) for override in loaded.overrides],
+        "command": sys.argv,
+    }
+
+
+def train(loaded: Loaded, run: Run, reporter: Reporter, command: Sequence[str], resume: bool = False) -> Result | None:
+    """Train here, or start ranks that run `command` and wait for them; None then, the result is in `run.state`."""
+    backend = loaded.recipe.backend
+    if main_rank():
+        run.begin()
+    if backend.joined():
+        return recorded(run, lambda: work(loaded, run, reporter, resume))
+    return recorded(run, lambda: backend.launch(command, run.folder))
+
+
+def recorded(run: Run, action: Callable[[], Any]) -> Any:
+    """Do it, and write down how it ended."""
+    try:
+        return action()
+    except KeyboardInterrupt:
+        if main_rank():
+            run.update(status="interrupted", finished=now())
+        raise
+    except A2AError as error:
+        if main_rank():
+            run.update(status="failed", finished=now(), error=str(error))
+        raise
+    except BaseException as error:
+        if main_rank():
+            run.update(status="failed", finished=now(), error=f"{type(error).__name__}: {error}")
+        raise
+
+
+def work(loaded: Loaded, run: Run, reporter: Reporter, resume: bool) -> Result:
+    """One rank's part: from the checkpoint, if there is one and `resume`, to the result."""
+    from a2a_core.job import assemble
+
+    backend = loaded.recipe.backend
+    backend.setup()
+    try:
+        checkpoint = run.newest_checkpoint() if resume else None
+        if resume and main_rank():
+            run.rewind(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+        job = assemble(loaded, run, reporter, checkpoint)
+        result = within_memory(loaded.recipe.trainer.build(job).fit)
+    finally:
+        reporter.close()
+        backend.teardown()
+    if main_rank():
+        status = "done" if result.status == "done" else "interrupted"
+        run.update(status=status, finished=now(), steps=result.steps, results=result.results, seconds=result.seconds, error=None)
+    return result
+
+
+def within_memory(fit: Callable[[], Result]) -> Result:
+    """Run out of memory with a message."""
+    import torch
+
+    try:
+        return fit()
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        first = str(error).splitlines()[0] if str(error) else "out of memory"
+        raise RunFailed(first, hint="lower `trainer.micro_batch`, or set `trainer.gradient_checkpointing = true`") from error

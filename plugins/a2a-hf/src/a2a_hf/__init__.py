@@ -1,0 +1,1 @@
+"""The trainer `hf`: transformers.Trainer, made exact."""

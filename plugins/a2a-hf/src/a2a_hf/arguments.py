@@ -1,0 +1,96 @@
+"""The recipe's keys as transformers' TrainingArguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import TrainingArguments
+
+from a2a_core import A2AError
+from a2a_core.job import Job
+from a2a_hf.trainer import HfTrainer
+
+
+def shares(config: HfTrainer, ranks: int) -> tuple[int, int]:
+    """Rows a rank takes at once, and how many times before a step."""
+    if config.batch_size % ranks:
+        raise A2AError(f"`trainer.batch_size` = {config.batch_size} does not divide by {ranks} ranks")
+    share = config.batch_size // ranks
+    micro = config.micro_batch or share
+    if share % micro:
+        raise A2AError(
+            f"`trainer.batch_size` = {config.batch_size} over {ranks} rank(s) is {share} rows each, "
+            f"which does not divide by `trainer.micro_batch` = {micro}"
+        )
+    return micro, share // micro
+
+
+def world() -> int:
+    """Ranks that torchrun, or our own backend, started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str, higher_is_better: bool) -> TrainingArguments:
+    """All of them; what the backend sets comes last."""
+    micro, accumulation = shares(config, world())
+    evaluating = config.evaluate if splits else "no"
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.run.folder / "tensorboard")
+    values: dict[str, Any] = {
+        "output_dir": str(job.run.checkpoints),
+        "num_train_epochs": config.epochs,
+        "max_steps": config.max_steps or -1,
+        "per_device_train_batch_size": micro,
+        "per_device_eval_batch_size": config.eval_batch_size or micro,
+        "gradient_accumulation_steps": accumulation,
+        "optim": config.optimizer,
+        "optim_args": config.optimizer_args or None,
+        "learning_rate": config.learning_rate,
+        "weight_decay": config.weight_decay,
+        "adam_beta1": config.adam_beta1,
+        "adam_beta2": config.adam_beta2,
+        "adam_epsilon": config.adam_epsilon,
+        "lr_scheduler_type": config.schedule,
+        "lr_scheduler_kwargs": dict(config.schedule_args) or None,
+        "warmup_steps": config.warmup_steps,
+        "max_grad_norm": config.max_grad_norm,
+        "bf16": config.precision == "bf16",
+        "fp16": config.precision == "fp16",
+        "tf32": config.tf32,
+        "torch_compile": config.compile,
+        "torch_compile_backend": config.compile_backend or None,
+        "torch_compile_mode": config.compile_mode or None,
+        "activation_checkpointing": config.gradient_checkpointing or None,
+        "full_determinism": config.full_determinism,
+        "logging_steps": config.log_every,
+        "logging_nan_inf_filter": False,  # the NaN watch stops instead of smoothing over
+        "report_to": list(config.report_to) or "none",
+        "run_name": config.run_name or job.run.name,
+        "eval_strategy": evaluating,
+        "eval_steps": config.evaluate_every if evaluating == "steps" else None,
+        "eval_delay": config.evaluate_delay,
+        "eval_on_start": config.evaluate_first and evaluating != "no",
+        "save_strategy": config.save if evaluating != "no" or config.save != "best" else "epoch",
+        "save_steps": config.save_every,
+        "save_total_limit": config.keep_last or None,
+        "load_best_model_at_end": config.load_best and evaluating != "no",
+        "metric_for_best_model": best if evaluating != "no" else None,
+        "greater_is_better": higher_is_better,
+        "seed": job.recipe.seed,
+        "dataloader_num_workers": config.workers,
+        "remove_unused_columns": False,  # it would strip nested inputs, and train on nothing
+        "restore_callback_states_from_checkpoint": True,
+        "disable_tqdm": True,
+        "ddp_find_unused_parameters": False,
+        "log_level": "error",
+        "log_level_replica": "error",
+        "include_num_input_tokens_seen": "no",
+        **job.recipe.backend.arguments(),
+    }
+    try:
+        made = TrainingArguments(**values)
+    except (ValueError, ImportError) as error:
+        raise A2AError(f"[trainer] {error}") from error
+    made._n_gpu = min(made.n_gpu, 1)  # one process is one device: never DataParallel
+    return made

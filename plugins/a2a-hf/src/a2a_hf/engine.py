@@ -1,0 +1,217 @@
+"""transformers.Trainer with our losses, data, groups and checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import TrainerCallback
+
+from a2a_core import A2AError, Batch, Problem
+from a2a_core.data import BadRow, Batches, Loader, Prepared, load
+from a2a_core.evaluate import build_metrics, evaluate, moved
+from a2a_core.job import Job
+from a2a_hf.checkpoint import write_checkpoint
+from a2a_hf.gradients import Gradients
+from a2a_hf.groups import Assigned, assign, optimizer_groups
+from a2a_hf.trainer import HfTrainer
+
+if TYPE_CHECKING:
+    from a2a_hf.record import Quarantine, Record
+
+Scales = dict[str, float]
+"""Term -> weight x world / count: what its total is multiplied by."""
+
+
+class Engine(Trainer):
+    """Trainer underneath; what it overrides is what is inexact there for nested batches and several losses."""
+
+    loss_is_scaled_for_ga = True  # each term is divided by its count over the window before backward
+
+    def __init__(
+        self,
+        config: HfTrainer,
+        job: Job,
+        args: TrainingArguments,
+        splits: Mapping[str, Prepared],
+        record: Record,
+        quarantine: Quarantine,
+        callbacks: list[TrainerCallback],
+    ) -> None:
+        self.config, self.job, self.splits, self.record, self.quarantine = config, job, splits, record, quarantine
+        self.groups: list[Assigned] = assign(job.model, config.groups)
+        self.gradients = Gradients(config, job.model, self.groups)
+        self.weights_by_term = job.model.weights()
+        self.terms = sorted(self.weights_by_term)
+        self.asked = False
+        """This rank was told to stop."""
+        self.interrupted = False
+        """All ranks agreed to stop after this step."""
+        self.window: list[Batch] = []
+        super().__init__(
+            model=job.model,
+            args=args,
+            train_dataset=job.data["train"],
+            eval_dataset=dict(splits) or None,
+            data_collator=job.collate,
+            callbacks=callbacks,
+        )
+        self.model_accepts_loss_kwargs = False
+
+    # data -------------------------------------------------------------------------------------------------------------
+
+    def batches(self, data: Prepared, batch_size: int, shuffle: bool) -> Loader:
+        """This rank's batches of a split."""
+        order = Batches(
+            len(data), batch_size, shuffle, self.args.seed, rank=self.args.process_index, ranks=self.args.world_size
+        )
+        return load(data, self.job.collate, order, self.args.dataloader_num_workers, pin=self.args.device.type == "cuda")
+
+    def get_train_dataloader(self) -> Loader:
+        """Our own loader: accelerate's would repeat rows in an uneven tail, and draw from the global generator."""
+        return self.batches(self.job.data["train"], self.args.per_device_train_batch_size, shuffle=True)
+
+    def num_examples(self, dataloader: Loader) -> int:
+        """Rows of an epoch, over all ranks."""
+        return len(self.job.data["train"])
+
+    def floating_point_ops(self, inputs: Batch) -> int:
+        """Not estimated: the stock formula wants one tensor of token ids."""
+        return 0
+
+    # loss -------------------------------------------------------------------------------------------------------------
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device) -> tuple[list[Batch], Any]:
+        """The batches of one optimizer step, and each term's scale: its count is added up over window and ranks first."""
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        bad: list[BadRow] = [row for batch in batches for row in batch.pop("bad")]
+        model = self.job.model
+        counts = torch.zeros(len(self.terms) + 2, dtype=torch.float64)
+        for batch in batches:
+            counted = model.counts(batch)
+            counts[:-2] += torch.stack([counted[name].cpu() for name in self.terms])
+        counts[-2], counts[-1] = len(bad), float(self.asked)
+        if self.args.world_size > 1:
+            counts = counts.to(device)
+            dist.all_reduce(counts)
+        *each, several, interrupted = counts.tolist()
+        self.interrupted = interrupted > 0
+        if several:
+            self.quarantine.add("train", bad)
+        if not any(each):
+            raise A2AError(
+                f"nothing is supervised in the rows of step {self.state.global_step + 1}: {ids(batches)}",
+                hint="no loss counts a target there; give the rows labels, or leave them out",
+            )
+        world = self.args.world_size
+        scales = {name: world / count if count else 0.0 for name, count in zip(self.terms, each, strict=True)}
+        self.window = batches
+        return [self._prepare_inputs(batch) for batch in batches], scales
+
+    def _prepare_input(self, data: Any) -> Any:
+        """Tensors to the device, plain structures as they are."""
+        return moved(data, self.args.device)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Weight x total / count of every term; the mean over ranks that data parallelism takes is undone by `world`."""
+        output = model(inputs["inputs"], inputs["targets"], tuple(self.job.model.losses))
+        loss = output.anchor
+        for name, total in output.totals.items():
+            share = total.float() * num_items_in_batch[name]
+            self.record.term(name, share.detach())
+            loss = loss + self.weights_by_term[name] * share
+        self.record.rows(len(inputs["ids"]))
+        return (loss, output.outputs) if return_outputs else loss
+
+    # optimisation -----------------------------------------------------------------------------------------------------
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Our groups; transformers chooses the class."""
+        if self.optimizer is None:
+            groups = optimizer_groups(self.groups, self.config, self.job.model)
+            self.optimizer_cls_and_kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.job.model)
+            made, keywords = self.optimizer_cls_and_kwargs
+            if {"params", "model", "optimizer_dict"} & keywords.keys():
+                if self.config.groups:
+                    raise A2AError(f"optimizer `{self.config.optimizer}` makes its own groups: leave [[trainer.groups]] out")
+                return super().create_optimizer(model)
+            self.optimizer = made(groups, **keywords)
+        return self.optimizer
+
+    def _clip_grad_norm(self, model: nn.Module) -> None:
+        """Nothing yet: `_get_grad_norm`, which Trainer calls next, does all that is done to gradients in one pass."""
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Check, freeze, measure and clip the gradients of this step."""
+        self.accelerator.unscale_gradients()
+        scaled = self.accelerator.scaler is not None  # fp16: an infinite gradient lowers the loss scale, by design
+        norm = self.gradients.step(self.state.global_step, self.state.max_steps)
+        if not scaled and not math.isfinite(norm):
+            self.gradients.not_finite(self.window, self.state.global_step + 1, self.job, self.lr_scheduler, self.optimizer)
+        return norm
+
+    # evaluation -------------------------------------------------------------------------------------------------------
+
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, Any]:
+        """Every split but train and test. Keys are `eval_<split>/<metric>`, the first split's also `eval_<metric>`."""
+        found: dict[str, Any] = {}
+        for split, data in self.splits.items():
+            values = self.evaluate_split(split, data)
+            found |= {f"eval_{split}/{name}": value for name, value in values.items()}
+            found = {f"eval_{name}": value for name, value in values.items()} | found
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+    def evaluate_split(self, split: str, data: Prepared) -> dict[str, Any]:
+        """One split's loss and metrics, recorded."""
+        bad: list[BadRow] = []
+        values = evaluate(
+            self.job.model,
+            self.batches(data, self.args.per_device_eval_batch_size, shuffle=False),
+            build_metrics(self.job.recipe.metrics, self.job.model.parts.heads),
+            bad.extend,
+        )
+        self.quarantine.add(split, bad)
+        self.record.evaluated(self.state.global_step, split, values)
+        return values
+
+    def _determine_best_metric(self, metrics: dict[str, Any], trial: Any) -> bool:
+        """Stock, with a message for a name that no metric has."""
+        wanted = self.args.metric_for_best_model
+        if wanted is not None and f"eval_{wanted}" not in metrics:
+            known = sorted(name.removeprefix("eval_") for name, value in metrics.items() if isinstance(value, int | float))
+            raise A2AError([Problem(f"`trainer.best` = `{wanted}` is no metric of this run", hint=f"there is {', '.join(known)}")])
+        better: bool = super()._determine_best_metric(metrics, trial)
+        return better
+
+    # records ----------------------------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Trainer's record, completed with terms, speed and gradient norms; its summary at the end is left to `fit`."""
+        if "loss" not in logs:
+            return
+        logs |= self.record.take(self.args) | self.gradients.norms()
+        super().log(logs, start_time)
+        self.record.logged(self.state.global_step, logs)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Whole or not at all."""
+        write_checkpoint(self)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """safetensors and the configuration alone; Trainer would add its arguments as a pickle."""
+        if self.args.should_save and output_dir is not None:
+            self.job.model.save_pretrained(output_dir, state_dict=state_dict)
+
+
+def ids(batches: list[Batch]) -> str:
+    """The rows of a window, for messages."""
+    found = [name for batch in batches for name in batch["ids"]]
+    return ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")

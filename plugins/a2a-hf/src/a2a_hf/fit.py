@@ -1,0 +1,135 @@
+"""One run, from its first step (or the checkpoint it goes on from) to its results and its export."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
+
+from a2a_core import A2AError
+from a2a_core.export import export
+from a2a_core.job import Job, Result
+from a2a_hf.arguments import arguments
+from a2a_hf.engine import Engine
+from a2a_hf.record import Quarantine, Record
+from a2a_hf.trainer import HfTrainer
+
+
+class HfFit:
+    """See TrainerConfig.build."""
+
+    def __init__(self, config: HfTrainer, job: Job) -> None:
+        self.config, self.job = config, job
+        self.splits = {split: data for split, data in job.data.items() if split not in ("train", "test")}
+        self.refuse()
+        best, higher = self.best()
+        self.args = arguments(config, job, self.splits, best, higher)
+        main = self.args.process_index == 0
+        self.record = Record(job.run, job.reporter, list(job.model.weights()), main)
+        lengths = {split: len(data) for split, data in job.data.items()}
+        quarantine = Quarantine(job.run, job.reporter, job.recipe.bad_rows, lengths, main)
+        callbacks: list[TrainerCallback] = [callback.build(job) for callback in job.recipe.callbacks.values()]
+        if config.patience:
+            callbacks.append(EarlyStoppingCallback(config.patience, config.patience_threshold))
+        self.engine = Engine(config, job, self.args, self.splits, self.record, quarantine, callbacks)
+        self.engine.remove_callback(PrinterCallback)
+        self.engine.add_callback(Watch(self.engine, job, self.record))
+
+    def refuse(self) -> None:
+        """What this trainer cannot do is said before it starts."""
+        config, job = self.config, self.job
+        if not self.splits and (config.load_best or config.patience or config.save == "best"):
+            raise A2AError("`load_best`, `patience` and `save = \"best\"` need a split to evaluate: add [data.validation]")
+        window = [key for key, loss in job.recipe.losses.items() if loss.scope == "window"]
+        if window and config.micro_batch and config.micro_batch < config.batch_size:
+            raise A2AError(
+                f"loss `{window[0]}` compares all rows of a step with one another: it cannot be accumulated over micro-batches",
+                hint="set `trainer.micro_batch = 0`",
+            )
+        able = any(hasattr(module, "gradient_checkpointing") for module in job.model.modules())
+        if config.gradient_checkpointing and not able:
+            raise A2AError("`trainer.gradient_checkpointing`: no part of this model can compute its activations again")
+
+    def best(self) -> tuple[str, bool]:
+        """The metric that tells the best checkpoint, and whether more of it is better."""
+        name = self.config.best or "loss"
+        if self.config.higher_is_better is not None:
+            return name, self.config.higher_is_better
+        key = next((part for part in (name, *name.split("/")) if part in self.job.recipe.metrics), "")
+        return name, bool(key) and self.job.recipe.metrics[key].higher_is_better
+
+    def fit(self) -> Result:
+        """See Fit.fit."""
+        job, began = self.job, time.perf_counter()
+        with interruptible(self.engine):
+            self.engine.train(resume_from_checkpoint=str(job.resume) if job.resume else None)
+        steps = self.engine.state.global_step
+        finished = not self.engine.interrupted or steps >= self.engine.state.max_steps
+        if not finished:
+            return Result("interrupted", steps, {}, time.perf_counter() - began)
+        results = {
+            split: self.engine.evaluate_split(split, data) for split, data in job.data.items() if split != "train"
+        }
+        if self.args.process_index == 0:
+            export(job.model, job.run.model)
+        return Result("done", steps, results, time.perf_counter() - began)
+
+
+class Watch(TrainerCallback):
+    """Stops after a step when the user asked for it, compares what runs with what was asked, and shows progress."""
+
+    def __init__(self, engine: Engine, job: Job, record: Record) -> None:
+        self.engine, self.job, self.record = engine, job, record
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The model is wrapped by now."""
+        engine, model = self.engine, self.job.model
+        self.job.recipe.backend.verify(
+            {
+                "world_size": args.world_size,
+                "device": args.device.type,
+                "distributed_type": str(engine.accelerator.distributed_type.value),
+                "wrapper": type(engine.model_wrapped).__name__,
+                "precision": engine.accelerator.mixed_precision,
+            }
+        )
+        trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        total = sum(parameter.numel() for parameter in model.parameters())
+        self.job.reporter.start(state.max_steps, state.global_step, trainable, total)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ctrl-C ends the run here, with a checkpoint."""
+        self.record.step()
+        self.job.reporter.step(state.global_step)
+        if self.engine.interrupted:
+            control.should_save = control.should_training_stop = True
+            control.should_evaluate = False
+
+
+@contextmanager
+def interruptible(engine: Engine) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks for a checkpoint after this step; the second ends the process as usual."""
+
+    def ask(number: int, frame: Any) -> None:
+        engine.asked = True
+        engine.job.reporter.note("stopping after this step, with a checkpoint; once more to stop at once")
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {}
+    try:
+        before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+

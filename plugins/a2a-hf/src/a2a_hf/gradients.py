@@ -1,0 +1,119 @@
+"""What happens to gradients between backward and the optimizer's step: checked, frozen by schedule, measured, clipped."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from a2a_core import A2AError, Batch, Problem, RunFailed
+from a2a_core.job import Job
+from a2a_core.runs import explained
+from a2a_hf.groups import Assigned
+from a2a_hf.trainer import HfTrainer
+
+BACK_OFF = 0.5
+
+
+class Gradients:
+    """One rank's gradients; equal on all ranks once data parallelism has averaged them."""
+
+    def __init__(self, config: HfTrainer, model: nn.Module, groups: list[Assigned]) -> None:
+        self.config, self.model, self.groups = config, model, groups
+        self.checked = False
+        self.back_offs = 0
+        self.last: dict[str, Tensor] = {}
+
+    def step(self, done: int, steps: int) -> float:
+        """Work on the gradients of the step after `done` of `steps`; returns their norm before clipping."""
+        if not self.checked:
+            self.checked = True
+            refuse_unreached(self.model)
+        self.last = {}
+        for name, group, parameters in self.groups:
+            if done < freeze_steps(group.freeze_until, steps):
+                for parameter in parameters.values():
+                    parameter.grad = None  # no update, no optimizer state, no share of the norm
+                continue
+            self.last[name] = torch.nn.utils.get_total_norm(present(parameters.values()))
+        total = torch.nn.utils.get_total_norm(list(self.last.values())) if self.last else torch.zeros(())
+        if self.config.max_grad_norm > 0:
+            torch.nn.utils.clip_grads_with_norm_(self.trained(), self.config.max_grad_norm, total)
+        return float(total)
+
+    def trained(self) -> list[nn.Parameter]:
+        """Parameters with a gradient."""
+        return [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+
+    def norms(self) -> dict[str, float]:
+        """The norm of each named group at the last step."""
+        return {f"grad_norm/{name}": float(norm) for name, norm in self.last.items() if name}
+
+    def not_finite(self, window: list[Batch], step: int, job: Job, scheduler: Any, optimizer: Any) -> None:
+        """Dump the window; stop, or by recipe skip this step and halve the learning rate."""
+        names = [name for name, parameter in self.model.named_parameters() if unsound(parameter)]
+        place = dump(window, step, job, names)
+        self.back_offs += 1
+        message = f"the gradient of step {step} is not finite; its rows are in {place}"
+        hint = f"first parameters hit: {', '.join(names[:3])}. Look for NaN in the inputs, or lower `trainer.learning_rate`"
+        if self.config.on_nan == "stop" or self.back_offs > self.config.max_back_offs:
+            raise RunFailed([Problem(message, hint=hint)])
+        job.reporter.note(f"{message}; the step is skipped and the learning rate is halved")
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        scheduler.base_lrs = [rate * BACK_OFF for rate in scheduler.base_lrs]
+        for group in optimizer.param_groups:
+            group["lr"] *= BACK_OFF
+            group["initial_lr"] *= BACK_OFF
+
+
+def present(parameters: Any) -> list[Tensor]:
+    """The gradients that there are."""
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def unsound(parameter: nn.Parameter) -> bool:
+    """Its gradient has a NaN or an infinity."""
+    return parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
+
+
+def freeze_steps(until: float, steps: int) -> int:
+    """`freeze_until` in optimizer steps."""
+    return math.ceil(until * steps) if until < 1 else math.ceil(until)
+
+
+def refuse_unreached(model: nn.Module) -> None:
+    """A trainable parameter that no loss reaches would be saved as it was initialised: an error."""
+    lost = [name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None]
+    if lost:
+        listed = ", ".join(lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
+        raise A2AError(
+            f"{len(lost)} trainable parameter(s) receive no gradient: {listed}",
+            hint="freeze them, or give a loss to the head that they belong to",
+        )
+
+
+def tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a nested batch, each by its path."""
+    if isinstance(value, Tensor):
+        yield name, value.detach().cpu().contiguous()
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from tensors(item, f"{name}.{key}" if name else str(key))
+
+
+def dump(window: list[Batch], step: int, job: Job, names: list[str]) -> str:
+    """A window's tensors and row ids, in the run's folder."""
+    folder = job.run.folder / "nan"
+    with explained(folder):
+        folder.mkdir(exist_ok=True)
+        for place, batch in enumerate(window):
+            save_file(dict(tensors(batch)), folder / f"step-{step}-{place}.safetensors")
+        about = {"step": step, "ids": [batch["ids"] for batch in window], "parameters": names}
+        (folder / f"step-{step}.json").write_text(json.dumps(about, indent=1))
+    return str(folder / f"step-{step}.json")

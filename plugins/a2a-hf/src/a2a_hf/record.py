@@ -1,0 +1,99 @@
+"""What a run writes down on the way: terms, speed, evaluations, bad rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from transformers import TrainingArguments
+
+from a2a_core import A2AError, Problem
+from a2a_core.data import BadRow
+from a2a_core.reporter import Reporter
+from a2a_core.runs import Run, parsed
+
+
+def distributed() -> bool:
+    """More than one rank."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+class Record:
+    """Collects between two records of Trainer, and writes `metrics.jsonl`."""
+
+    def __init__(self, run: Run, reporter: Reporter, terms: list[str], main: bool) -> None:
+        self.run, self.reporter, self.names, self.main = run, reporter, sorted(terms), main
+        self.sums: dict[str, Tensor] = {}
+        self.seen, self.steps, self.since = 0, 0, time.perf_counter()
+
+    def term(self, name: str, share: Tensor) -> None:
+        """A term's share of a step's mean, of one micro-batch on this rank."""
+        self.sums[name] = self.sums[name] + share if name in self.sums else share
+
+    def rows(self, several: int) -> None:
+        """Rows trained on."""
+        self.seen += several
+
+    def step(self) -> None:
+        """An optimizer step is done."""
+        self.steps += 1
+
+    def take(self, args: TrainingArguments) -> dict[str, float]:
+        """Each term's mean and the rows a second since the last call."""
+        values = torch.stack([self.sums.get(name, torch.zeros((), device=args.device)) for name in self.names])
+        values = torch.cat([values.double() / max(1, self.steps) / args.world_size, values.new_tensor([self.seen]).double()])
+        if args.world_size > 1:
+            dist.all_reduce(values)
+        now = time.perf_counter()
+        *terms, seen = values.tolist()
+        found = {f"loss/{name}": value for name, value in zip(self.names, terms, strict=True)}
+        found["samples_per_second"] = seen / max(now - self.since, 1e-9)
+        self.sums, self.seen, self.steps, self.since = {}, 0, 0, now
+        return found
+
+    def logged(self, step: int, values: Mapping[str, Any]) -> None:
+        """One record of training."""
+        if self.main:
+            self.run.append(self.run.metrics, {"step": step, "split": "train", **values})
+            self.reporter.log(step, values)
+
+    def evaluated(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        """One split's evaluation."""
+        if self.main:
+            self.run.append(self.run.metrics, {"step": step, "split": split, **values})
+            self.reporter.evaluated(step, split, values)
+        self.since = time.perf_counter()  # evaluation is not training time
+
+
+class Quarantine:
+    """Bad rows: written once each, and too many of them end the run."""
+
+    def __init__(self, run: Run, reporter: Reporter, limit: float, lengths: Mapping[str, int], main: bool) -> None:
+        self.run, self.reporter, self.limit, self.lengths, self.main = run, reporter, limit, lengths, main
+        self.places: dict[str, set[str]] = {split: set() for split in lengths}
+        for line in run.quarantine.read_text(encoding="utf-8").splitlines() if run.quarantine.is_file() else ():
+            record = parsed(line)
+            self.places.setdefault(str(record.get("split")), set()).add(str(record.get("place")))
+
+    def add(self, split: str, bad: list[BadRow]) -> None:
+        """Called on every rank alike; A2AError when the split has more than the limit."""
+        if distributed():
+            every: list[list[BadRow]] = [[] for _ in range(dist.get_world_size())]
+            dist.all_gather_object(every, bad)
+            bad = [row for rows in every for row in rows]
+        fresh = {row.place: (row, reason) for row, reason in bad if row.place not in self.places[split]}
+        self.places[split] |= fresh.keys()
+        for row, reason in fresh.values():
+            if self.main:
+                record = {"split": split, "place": row.place, "id": row.id, "reason": reason, "row": dict(row.fields)}
+                self.run.append(self.run.quarantine, record)
+                self.reporter.note(f"{row.place} (id {row.id}) is set aside: {reason}")
+        count, length = len(self.places[split]), self.lengths[split]
+        if fresh and count > self.limit * length:
+            problems = [Problem(f"{row.place} (id {row.id}): {reason}") for row, reason in list(fresh.values())[:5]]
+            summary = f"{count} of {length} rows of `{split}` are bad, more than `bad_rows` = {self.limit:g} allows"
+            raise A2AError([*problems, Problem(summary, hint=f"all of them, with reasons: {self.run.quarantine}")])

@@ -1,0 +1,143 @@
+"""The trainer `hf`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from a2a_core import Options, TrainerConfig, option
+
+if TYPE_CHECKING:
+    from a2a_core.components import Fit
+    from a2a_core.job import Job
+
+Optimizer = Literal[
+    "adamw_torch",
+    "adamw_torch_fused",
+    "adamw_torch_4bit",
+    "adamw_torch_8bit",
+    "adamw_8bit",
+    "paged_adamw_32bit",
+    "paged_adamw_8bit",
+    "adafactor",
+    "ademamix",
+    "lion_32bit",
+    "lion_8bit",
+    "rmsprop",
+    "sgd",
+    "adagrad",
+    "galore_adamw",
+    "apollo_adamw",
+    "lomo",
+    "adalomo",
+    "grokadamw",
+    "stable_adamw",
+    "schedule_free_adamw",
+    "schedule_free_radam",
+    "schedule_free_sgd",
+]
+Schedule = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "reduce_lr_on_plateau",
+    "cosine_with_min_lr",
+    "cosine_warmup_with_min_lr",
+    "warmup_stable_decay",
+    "greedy",
+]
+
+
+class Group(Options):
+    """Parameters that are trained alike: `[[trainer.groups]]`. Each trainable parameter matches exactly one group."""
+
+    match: str = option("pattern of parameter names, `encoders.image.*`; several are separated by `|`")
+    learning_rate: float | None = option("peak learning rate (empty: the trainer's)", default=None, gt=0)
+    weight_decay: float | None = option("decoupled weight decay (empty: the trainer's)", default=None, ge=0)
+    freeze_until: float = option("optimizer steps before it is trained; below 1, a share of all steps", default=0.0, ge=0)
+
+
+class HfTrainer(TrainerConfig):
+    """transformers.Trainer underneath, made exact.
+
+    Every term of every loss is divided once, by its count over the accumulated window and all ranks, so that accumulation,
+    uneven batches and data parallelism give the gradient of one big batch. `batch_size` is the rows of an optimizer step
+    over all ranks: a recipe means the same on one process and on sixteen. A run killed at any moment resumes from its last
+    checkpoint to the same weights, and reads none of the rows it has done.
+    """
+
+    name = "hf"
+    epochs: float = option("passes over the training rows", default=3.0, gt=0)
+    max_steps: int = option("optimizer steps, whatever `epochs` says (0: by epochs)", default=0, ge=0)
+    batch_size: int = option("rows an optimizer step takes, over all ranks", default=8, ge=1)
+    micro_batch: int = option("rows a rank takes at once; the rest is accumulated (0: all of its share)", default=0, ge=0)
+    eval_batch_size: int = option("rows a rank evaluates at once (0: as in training)", default=0, ge=0)
+    workers: int = option("processes a rank that prepare rows (0: the rank itself)", default=0, ge=0)
+
+    optimizer: Optimizer = option("the optimizer, by transformers' name", default="adamw_torch")
+    optimizer_args: str = option("its own arguments, `name=value,name=value`", default="")
+    learning_rate: float = option("peak learning rate", default=5e-5, gt=0)
+    weight_decay: float = option("decoupled weight decay of weight matrices; norms, biases, embeddings have none", default=0.0, ge=0)
+    adam_beta1: float = option("decay of the first moment", default=0.9, ge=0, lt=1)
+    adam_beta2: float = option("decay of the second moment", default=0.999, ge=0, lt=1)
+    adam_epsilon: float = option("added to the denominator", default=1e-8, gt=0)
+    groups: tuple[Group, ...] = option("parameters with settings of their own; empty: all alike", default=())
+    schedule: Schedule = option("how the learning rate goes", default="linear")
+    schedule_args: dict[str, Any] = option("the schedule's own arguments", default={})
+    warmup_steps: float = option("optimizer steps of linear warm-up; below 1, a share of all steps", default=0.0, ge=0)
+    max_grad_norm: float = option("clip the gradient's norm to this (0: never)", default=1.0, ge=0)
+
+    precision: Literal["float32", "bf16", "fp16"] = option("arithmetic of forward and backward (autocast)", default="float32")
+    tf32: bool | None = option("TensorFloat-32 in float32 matrix products, on GPUs that have it", default=None)
+    gradient_checkpointing: bool = option("compute activations again in backward, in parts that can", default=False)
+    compile: bool = option("torch.compile the model", default=False)
+    compile_backend: str = option("its backend (empty: torch's default)", default="")
+    compile_mode: str = option("its mode (empty: torch's default)", default="")
+    full_determinism: bool = option("deterministic algorithms only; slower", default=False)
+
+    log_every: float = option("optimizer steps between records; below 1, a share of all steps", default=10.0, gt=0)
+    report_to: tuple[str, ...] = option("trackers that transformers knows", default=("tensorboard",))
+    run_name: str = option("the run's name for trackers (empty: its folder's)", default="")
+
+    evaluate: Literal["epoch", "steps", "no"] = option("when to evaluate the splits but `train` and `test`", default="epoch")
+    evaluate_every: float = option("with `steps`: optimizer steps; below 1, a share of all steps", default=500.0, gt=0)
+    evaluate_delay: float = option("epochs (or steps) before the first evaluation", default=0.0, ge=0)
+    evaluate_first: bool = option("evaluate before the first step, too", default=False)
+    save: Literal["epoch", "steps", "best", "no"] = option("when to write a checkpoint", default="epoch")
+    save_every: float = option("with `steps`: optimizer steps; below 1, a share of all steps", default=500.0, gt=0)
+    keep_last: int = option("checkpoints kept, the best apart (0: all)", default=2, ge=0)
+
+    best: str = option("metric that tells the best checkpoint, `accuracy` or `<split>/accuracy` (empty: the loss)", default="")
+    higher_is_better: bool | None = option("of `best` (empty: as the metric says)", default=None)
+    load_best: bool = option("export the best checkpoint's weights, not the last's", default=False)
+    patience: int = option("evaluations without a better `best` before stopping early (0: never)", default=0, ge=0)
+    patience_threshold: float = option("how much better counts as better", default=0.0, ge=0)
+
+    on_nan: Literal["stop", "back-off"] = option(
+        "gradient not finite: dump the batch, then stop, or skip the step and halve the learning rate", default="stop"
+    )
+    max_back_offs: int = option("with `back-off`: how often before stopping after all", default=5, ge=1)
+
+    def check(self) -> None:
+        """Rules over several keys."""
+        if self.load_best and self.evaluate == "no":
+            raise ValueError('`load_best` needs evaluations: set `evaluate = "epoch"` or `"steps"`')
+        if self.patience and self.evaluate == "no":
+            raise ValueError('`patience` needs evaluations: set `evaluate = "epoch"` or `"steps"`')
+        if self.save == "best" and self.evaluate == "no":
+            raise ValueError('`save = "best"` needs evaluations: set `evaluate = "epoch"` or `"steps"`')
+        if self.load_best and self.save == "no":
+            raise ValueError("`load_best` needs checkpoints: set `save`")
+        if self.load_best and self.save in ("epoch", "steps"):
+            every = (self.evaluate_every, self.save_every) if self.save == "steps" else (0, 0)
+            if self.save != self.evaluate or every[0] != every[1]:
+                raise ValueError("`load_best` needs a checkpoint at each evaluation: make `save` and `evaluate` agree")
+
+    def build(self, job: Job) -> Fit:
+        """See TrainerConfig.build."""
+        from a2a_hf.fit import HfFit
+
+        return HfFit(self, job)

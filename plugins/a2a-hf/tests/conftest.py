@@ -1,0 +1,78 @@
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+RECIPE = """
+seed = 3
+[data.train]
+use = "toy"
+[data.validation]
+use = "toy"
+count = 7
+[encoders.left]
+use = "reference"
+[encoders.right]
+use = "reference"
+width = 8
+[fusion]
+use = "reference"
+[heads.number]
+use = "reference"
+[losses.fit]
+use = "squared"
+head = "number"
+[metrics.error]
+use = "error"
+head = "number"
+[trainer]
+use = "hf"
+epochs = 2
+batch_size = 8
+learning_rate = 0.01
+log_every = 1
+report_to = []
+[backend]
+use = "BACKEND"
+device = "cpu"
+"""
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder whose dist-info offers the toy plugin; on sys.path, and on the path of child processes."""
+    folder = tmp_path_factory.mktemp("site")
+    info = folder / "a2a_toy-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: a2a-toy\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[a2a.plugins]\ntoy = toy\n")
+    (folder / "toy.py").write_text((HERE / "toy.py").read_text())
+    (folder / "backend.py").write_text((HERE / "backend.py").read_text())
+    (info / "entry_points.txt").write_text("[a2a.plugins]\ntoy = toy\ntoy-backend = backend\n")
+    sys.path.insert(0, str(folder))
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([before] if before else [])])
+    yield folder
+    sys.path.remove(str(folder))
+    os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+
+
+@pytest.fixture
+def recipe(toy: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Write the toy recipe with some lines replaced."""
+
+    def write(*replaced: tuple[str, str], more: str = "") -> Path:
+        text = RECIPE.replace("BACKEND", "here")
+        for old, new in replaced:
+            assert old in text, old
+            text = text.replace(old, new, 1)
+        path = tmp_path / "recipe.toml"
+        path.write_text(text + more)
+        return path
+
+    return write
