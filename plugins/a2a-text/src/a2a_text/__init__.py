@@ -1,0 +1,1 @@
+"""Text encoders for a2a."""

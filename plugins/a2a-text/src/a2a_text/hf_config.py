@@ -1,0 +1,52 @@
+"""Configurations of transformers, from a directory or a recipe's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
+
+from a2a_core import A2AError
+from a2a_core.errors import suggest
+
+
+def read_config(path: Path | None, table: Mapping[str, Any]) -> PretrainedConfig:
+    """The text model's configuration: of the table, else of the directory; A2AError for what transformers does not know.
+
+    A table that transformers did not write itself was typed by hand: a key that the model type does not have is an error too.
+    """
+    try:
+        if table or path is None:
+            values = dict(table)
+            config: PretrainedConfig = AutoConfig.for_model(values.pop("model_type"), **values)
+        else:
+            config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except (OSError, TypeError, ValueError, StrictDataclassError) as error:
+        kind = table.get("model_type", "")
+        hint = suggest(kind, CONFIG_MAPPING) if kind not in CONFIG_MAPPING else ""
+        raise A2AError(f"transformers cannot read this configuration: {error}".splitlines()[0], hint=hint) from None
+    if table and "transformers_version" not in table:
+        refuse_unknown_keys(config, table)
+    text: PretrainedConfig = config.get_text_config()
+    return text
+
+
+def refuse_unknown_keys(config: PretrainedConfig, table: Mapping[str, Any]) -> None:
+    """A2AError for keys that the configuration keeps but no model of this type reads."""
+    known = {field.name for field in fields(config)} | set(config.attribute_map) | set(type(config)().to_dict())
+    for key in table:
+        if key not in known:
+            raise A2AError(
+                f"`config` has an unknown key `{key}` for model type `{config.model_type}`", hint=suggest(key, known)
+            )
+
+
+def length_limit(wanted: int | None, positions: int | None) -> int | None:
+    """The most tokens of a text: what is wanted, within what the model has positions for; A2AError beyond."""
+    if wanted is not None and positions is not None and wanted > positions:
+        raise A2AError(f"`max_length` = {wanted}, but the model has {positions} positions")
+    return wanted if wanted is not None else positions

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from a2a_core.testing import suite
+
+test_plugin = suite("a2a-text")
