@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -19,6 +20,20 @@ from a2a_core.structures import Batch, Fused, Output, Tokens, Widths
 
 if TYPE_CHECKING:
     from a2a_core.recipe import Parts
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' warnings and bars: what is wrong with a file is said by us, and once."""
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
 
 
 class A2AConfig(PretrainedConfig):
@@ -69,12 +84,8 @@ class A2AModel(PreTrainedModel):
     def from_pretrained(cls, path: str | os.PathLike[str], *args: Any, **keywords: Any) -> Any:
         """Load what `save_pretrained` wrote; a tensor that is missing, left over or of another shape is an A2AError."""
         wants_info = keywords.pop("output_loading_info", False)
-        before = logging.get_verbosity()
-        logging.set_verbosity_error()  # the report on missing keys is ours
-        try:
+        with quiet():
             model, info = super().from_pretrained(path, *args, output_loading_info=True, **keywords)
-        finally:
-            logging.set_verbosity(before)
         problems = [
             Problem(f"{path}: {what} tensor `{name}`")
             for what, key in (("missing", "missing_keys"), ("left-over", "unexpected_keys"), ("misshapen", "mismatched_keys"))
@@ -83,6 +94,11 @@ class A2AModel(PreTrainedModel):
         if problems:
             raise A2AError(problems)
         return (model, info) if wants_info else model
+
+    def save_pretrained(self, *args: Any, **keywords: Any) -> None:
+        """As transformers does it, without its progress bar."""
+        with quiet():
+            super().save_pretrained(*args, **keywords)
 
     def _build(self) -> None:
         """Encoders first, for their widths; then the fusion, for its input width; then what stands between and behind."""

@@ -1,27 +1,239 @@
-from collections.abc import Callable
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from a2a_core import A2AError, RunFailed
 from a2a_core.job import Result
+from a2a_core.model import A2AModel
 from a2a_core.recipe import load_recipe
 from a2a_core.reporter import Silent
 from a2a_core.runs import Run, create
 from a2a_core.training import start, train
 
+Recipe = Callable[..., Path]
 
-def fit(recipe: Path, folder: Path, *sets: str, resume: bool = False) -> tuple[Result, Run]:
+
+def fit(recipe: Path, folder: Path, *sets: str, resume: bool = False, reporter: Silent | None = None) -> tuple[Result, Run]:
     loaded = load_recipe(recipe, None, sets, for_run=True)
     run = Run(folder) if resume else create(folder)
     if not resume:
         start(run, loaded, recipe)
-    result = train(loaded, run, Silent(), [], resume)
+    result = train(loaded, run, reporter or Silent(), [], resume)
     assert result is not None
     return result, run
 
 
-def test_trains(recipe: Callable[..., Path], tmp_path: Path) -> None:
+def weights(run: Run) -> torch.Tensor:
+    state = load_file(run.model / "model.safetensors")
+    return torch.cat([state[name].flatten() for name in sorted(state)])
+
+
+def history(run: Run, split: str = "train") -> list[dict[str, float]]:
+    return [record for line in run.metrics.read_text().splitlines() if (record := json.loads(line))["split"] == split]
+
+
+def test_a_run_leaves_a_model_a_history_and_checkpoints(recipe: Recipe, tmp_path: Path) -> None:
     result, run = fit(recipe(), tmp_path / "run")
+    assert (result.status, result.steps, run.status) == ("done", 6, "done")
+    assert [record["step"] for record in history(run)] == [1, 2, 3, 4, 5, 6]
+    assert {"loss", "loss/fit/squared", "learning_rate", "grad_norm", "samples_per_second"} <= history(run)[0].keys()
+    assert history(run)[0]["loss"] == pytest.approx(history(run)[0]["loss/fit/squared"])
+    assert result.results["validation"]["error"] == pytest.approx(run.state["results"]["validation"]["error"])
+    assert result.results["validation"]["loss"] < history(run, "validation")[0]["loss"]
+    assert not list(run.folder.rglob("*.bin")), "no pickle but the optimizer's and the generators' states"
+    assert {path.suffix for path in run.model.iterdir()} == {".json", ".safetensors"}
+    model = A2AModel.from_pretrained(run.model)
+    assert torch.equal(torch.cat([model.state_dict()[name].flatten() for name in sorted(model.state_dict())]), weights(run))
+
+
+@pytest.mark.parametrize("sets", [("trainer.micro_batch=2",), ("trainer.micro_batch=1",), ("trainer.micro_batch=4", "trainer.workers=1")])
+def test_accumulation_is_a_bigger_batch(recipe: Recipe, tmp_path: Path, sets: tuple[str, ...]) -> None:
+    """With unlabelled rows and missing modalities, micro-batches count different numbers of targets: SGD shows each gradient."""
+    path = recipe(
+        ('use = "toy"', 'use = "toy"\nunlabelled = 3\nabsent = 4'), ('use = "hf"', 'use = "hf"\noptimizer = "sgd"\nmax_grad_norm = 0.0')
+    )
+    _, whole = fit(path, tmp_path / "whole")
+    _, parts = fit(path, tmp_path / "parts", *sets)
+    assert torch.allclose(weights(whole), weights(parts), atol=1e-6)
+    for one, other in zip(history(whole), history(parts), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
+
+
+class Stopper(Silent):
+    """Presses Ctrl-C after so many steps."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.notes: list[str] = []
+
+    def step(self, step: int) -> None:
+        if step == self.after:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def quiet_signals() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.usefixtures("quiet_signals")
+@pytest.mark.parametrize(("after", "workers"), [(1, 0), (2, 0), (4, 0), (3, 1)])
+def test_an_interrupted_run_goes_on_to_the_same_weights(recipe: Recipe, tmp_path: Path, after: int, workers: int) -> None:
+    path = recipe(('use = "hf"', f'use = "hf"\nworkers = {workers}\nwarmup_steps = 2\nmicro_batch = 4'))
+    _, never = fit(path, tmp_path / "never")
+    stopper = Stopper(after)
+    result, run = fit(path, tmp_path / "stopped", reporter=stopper)
+    assert result.status == "interrupted"
+    assert run.status == "interrupted"
+    assert any("stopping after this step" in note for note in stopper.notes)
+    assert not run.model.exists()
+    assert run.newest_checkpoint() is not None
+    result, run = fit(path, run.folder, resume=True)
     assert result.status == "done"
-    assert result.steps == 6
-    assert run.status == "done"
+    assert torch.equal(weights(never), weights(run))
+    steps = [record["step"] for record in history(run)]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    wanted = [record["loss"] for record in history(never)]
+    assert [record["loss"] for record in history(run)] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_resuming_reads_no_row_that_it_skips(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recipe(("[data.validation]\nuse = \"toy\"\ncount = 7\n", ""), ('use = "toy"', 'use = "toy"\ncount = 64'))
+    fit(path, tmp_path / "run", "trainer.epochs=1", 'trainer.save="steps"', "trainer.save_every=4", 'trainer.evaluate="no"')
+    run = Run(tmp_path / "run")
+    run.update(status="interrupted")
+    for extra in run.checkpoints.glob("checkpoint-8"):
+        for file in extra.iterdir():
+            file.unlink()
+        extra.rmdir()
+    read: list[int] = []
+    import toy
+
+    plain = toy.ToyRows.__getitem__
+    monkeypatch.setattr(toy.ToyRows, "__getitem__", lambda self, index: read.append(index) or plain(self, index))
+    fit(path, run.folder, "trainer.epochs=1", 'trainer.save="steps"', "trainer.save_every=4", 'trainer.evaluate="no"', resume=True)
+    assert len(read) == 32
+    assert len(set(read)) == 32
+
+
+def test_bad_rows_are_set_aside_and_counted(recipe: Recipe, tmp_path: Path) -> None:
+    path = recipe(('use = "toy"', 'use = "toy"\nspoiled = [3, 5]'), ("seed = 3", "seed = 3\nbad_rows = 0.1"))
+    result, run = fit(path, tmp_path / "run")
+    assert result.status == "done"
+    rows = [json.loads(line) for line in run.quarantine.read_text().splitlines()]
+    assert sorted((row["split"], row["place"]) for row in rows) == [("train", "toy:3"), ("train", "toy:5")]
+    assert "expected a list of numbers" in rows[0]["reason"]
+
+
+def test_too_many_bad_rows_stop_the_run(recipe: Recipe, tmp_path: Path) -> None:
+    path = recipe(('use = "toy"', 'use = "toy"\nspoiled = [3, 5]'))
+    with pytest.raises(A2AError, match=r"of 20 rows of `train` are bad") as error:
+        fit(path, tmp_path / "run")
+    assert "toy:" in str(error.value)
+    assert Run(tmp_path / "run").status == "failed"
+
+
+def test_rows_without_any_label_are_an_error(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(A2AError, match="nothing is supervised in the rows of step 1"):
+        fit(recipe(('use = "toy"', 'use = "toy"\nunlabelled = 1')), tmp_path / "run")
+
+
+def test_a_modality_that_no_row_has_is_an_error(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(A2AError, match="encoder `right` reads field `right`, which is empty in every row"):
+        fit(recipe(('use = "toy"', 'use = "toy"\nabsent = 1')), tmp_path / "run")
+
+
+def test_nan_stops_the_run_and_dumps_its_rows(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="is not finite"):
+        fit(recipe(('use = "squared"', 'use = "squared"\npoison = 2.0')), tmp_path / "run")
+    (about,) = (tmp_path / "run" / "nan").glob("step-*.json")
+    found = json.loads(about.read_text())
+    assert found["parameters"]
+    dumped = load_file(about.with_name(f"{about.stem}-0.safetensors"))
+    assert bool((dumped["targets.number.value"] > 2).any())
+    assert len(found["ids"][0]) == len(dumped["targets.number.value"])
+
+
+def test_nan_can_be_backed_off_from(recipe: Recipe, tmp_path: Path) -> None:
+    replaced = (('use = "squared"', 'use = "squared"\npoison = 4.0'), ('use = "hf"', 'use = "hf"\non_nan = "back-off"'))
+    stopper = Stopper(-1)
+    result, run = fit(recipe(*replaced), tmp_path / "run", 'trainer.schedule="constant"', reporter=stopper)
+    assert result.status == "done"
+    assert sum("is skipped" in note for note in stopper.notes) == 2, "once an epoch: one row is poisoned"
+    assert {record["learning_rate"] for record in history(run)} == {0.01, 0.005}
+    assert torch.isfinite(weights(run)).all()
+
+
+def test_a_loss_of_scope_window_is_not_accumulated(recipe: Recipe, tmp_path: Path) -> None:
+    path = recipe(('use = "squared"', 'use = "window"'))
+    fit(path, tmp_path / "whole")
+    with pytest.raises(A2AError, match="cannot be accumulated"):
+        fit(path, tmp_path / "parts", "trainer.micro_batch=2")
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (("trainer.micro_batch=3",), "does not divide by `trainer.micro_batch` = 3"),
+        (('trainer.best="accurracy"',), "`trainer.best` = `accurracy` is no metric"),
+        (("trainer.gradient_checkpointing=true",), "no part of this model"),
+        (('trainer.report_to=["nowhere"]',), "nowhere"),
+        (("encoders.left.freeze=true", "encoders.right.freeze=true", 'trainer.groups=[{match="encoders.*"}]'), "no group"),
+        (('trainer.groups=[{match="*"},{match="heads.*"}]',), "`\\*` and `heads.\\*`"),
+        (('trainer.groups=[{match="*"},{match="nothing.*"}]',), "matches nothing"),
+    ],
+)
+def test_bad_settings_are_refused(recipe: Recipe, tmp_path: Path, sets: tuple[str, ...], message: str) -> None:
+    with pytest.raises(A2AError, match=message):
+        fit(recipe(), tmp_path / "run", *sets)
+
+
+def test_groups_have_their_own_rates_norms_and_freezing(recipe: Recipe, tmp_path: Path) -> None:
+    groups = (
+        'trainer.groups=[{match="encoders.*", learning_rate=0.5, freeze_until=3},'
+        ' {match="fusion.*|projectors.*"}, {match="heads.*", weight_decay=0.5}]'
+    )
+    _, run = fit(recipe(), tmp_path / "run", groups, "trainer.save_every=1", 'trainer.save="steps"', "trainer.keep_last=0")
+    first, third, last = (load_file(run.checkpoints / f"checkpoint-{step}" / "model.safetensors") for step in (1, 3, 6))
+    name = "encoders.left.linear.weight"
+    assert torch.equal(first[name], third[name])
+    assert not torch.equal(third[name], last[name])
+    assert not torch.equal(first["heads.number.linear.weight"], third["heads.number.linear.weight"])
+    records = history(run)
+    assert "grad_norm/encoders.*" not in records[0]
+    assert records[4]["grad_norm"] ** 2 == pytest.approx(
+        sum(value**2 for key, value in records[4].items() if key.startswith("grad_norm/")), rel=1e-5
+    )
+
+
+def test_early_stopping_and_the_best_weights(recipe: Recipe, tmp_path: Path) -> None:
+    sets = ("trainer.epochs=50", "trainer.patience=2", "trainer.load_best=true", "trainer.learning_rate=0.3", "trainer.keep_last=1")
+    result, run = fit(recipe(), tmp_path / "run", *sets)
+    losses = [record["loss"] for record in history(run, "validation")]
+    assert result.steps < 150
+    assert result.results["validation"]["loss"] == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_a_frozen_encoder_is_left_as_it_was(recipe: Recipe, tmp_path: Path) -> None:
+    _, run = fit(recipe(), tmp_path / "run", "encoders.left.freeze=true", "trainer.save_every=1", 'trainer.save="steps"', "trainer.keep_last=0")
+    first, last = (load_file(run.checkpoints / f"checkpoint-{step}" / "model.safetensors") for step in (1, 6))
+    assert torch.equal(first["encoders.left.linear.weight"], last["encoders.left.linear.weight"])
+    assert not torch.equal(first["encoders.right.linear.weight"], last["encoders.right.linear.weight"])
+
+
+def test_everything_frozen_is_an_error(recipe: Recipe, tmp_path: Path) -> None:
+    path = recipe(("[heads.number]", "[heads.idle]\nuse = \"reference\"\n[heads.number]"))
+    with pytest.raises(A2AError, match=r"receive no gradient: heads.idle.linear"):
+        fit(path, tmp_path / "run")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from a2a_core import A2AError
+from a2a_core.errors import suggest
 from a2a_core.job import Job
 from a2a_hf.trainer import HfTrainer
 
@@ -92,5 +94,16 @@ def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str,
         made = TrainingArguments(**values)
     except (ValueError, ImportError) as error:
         raise A2AError(f"[trainer] {error}") from error
+    refuse_trackers(config.report_to)
     made._n_gpu = min(made.n_gpu, 1)  # one process is one device: never DataParallel
     return made
+
+
+def refuse_trackers(names: Sequence[str]) -> None:
+    """A tracker that transformers does not know, or that is not installed."""
+    known, installed = sorted(INTEGRATION_TO_CALLBACK), get_available_reporting_integrations()
+    for name in names:
+        if name not in known:
+            raise A2AError(f"`trainer.report_to` names `{name}`, which is no tracker", hint=suggest(name, known))
+        if name not in installed:
+            raise A2AError(f"tracker `{name}` of `trainer.report_to` is not installed", hint=f"pip install {name}")

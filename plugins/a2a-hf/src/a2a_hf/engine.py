@@ -53,6 +53,7 @@ class Engine(Trainer):
         self.interrupted = False
         """All ranks agreed to stop after this step."""
         self.window: list[Batch] = []
+        self.loaders: dict[str, Loader] = {}
         super().__init__(
             model=job.model,
             args=args,
@@ -65,16 +66,18 @@ class Engine(Trainer):
 
     # data -------------------------------------------------------------------------------------------------------------
 
-    def batches(self, data: Prepared, batch_size: int, shuffle: bool) -> Loader:
-        """This rank's batches of a split."""
-        order = Batches(
-            len(data), batch_size, shuffle, self.args.seed, rank=self.args.process_index, ranks=self.args.world_size
-        )
-        return load(data, self.job.collate, order, self.args.dataloader_num_workers, pin=self.args.device.type == "cuda")
+    def batches(self, split: str, batch_size: int, shuffle: bool) -> Loader:
+        """This rank's batches of a split; kept, with its workers, for the next epoch."""
+        if split not in self.loaders:
+            data, args = self.job.data[split], self.args
+            order = Batches(len(data), batch_size, shuffle, args.seed, rank=args.process_index, ranks=args.world_size)
+            pin = args.device.type == "cuda"
+            self.loaders[split] = load(data, self.job.collate, order, args.dataloader_num_workers, pin)
+        return self.loaders[split]
 
     def get_train_dataloader(self) -> Loader:
         """Our own loader: accelerate's would repeat rows in an uneven tail, and draw from the global generator."""
-        return self.batches(self.job.data["train"], self.args.per_device_train_batch_size, shuffle=True)
+        return self.batches("train", self.args.per_device_train_batch_size, shuffle=True)
 
     def num_examples(self, dataloader: Loader) -> int:
         """Rows of an epoch, over all ranks."""
@@ -162,19 +165,19 @@ class Engine(Trainer):
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, Any]:
         """Every split but train and test. Keys are `eval_<split>/<metric>`, the first split's also `eval_<metric>`."""
         found: dict[str, Any] = {}
-        for split, data in self.splits.items():
-            values = self.evaluate_split(split, data)
+        for split in self.splits:
+            values = self.evaluate_split(split)
             found |= {f"eval_{split}/{name}": value for name, value in values.items()}
             found = {f"eval_{name}": value for name, value in values.items()} | found
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
 
-    def evaluate_split(self, split: str, data: Prepared) -> dict[str, Any]:
+    def evaluate_split(self, split: str) -> dict[str, Any]:
         """One split's loss and metrics, recorded."""
         bad: list[BadRow] = []
         values = evaluate(
             self.job.model,
-            self.batches(data, self.args.per_device_eval_batch_size, shuffle=False),
+            self.batches(split, self.args.per_device_eval_batch_size, shuffle=False),
             build_metrics(self.job.recipe.metrics, self.job.model.parts.heads),
             bad.extend,
         )

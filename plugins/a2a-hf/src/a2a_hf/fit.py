@@ -72,9 +72,7 @@ class HfFit:
         finished = not self.engine.interrupted or steps >= self.engine.state.max_steps
         if not finished:
             return Result("interrupted", steps, {}, time.perf_counter() - began)
-        results = {
-            split: self.engine.evaluate_split(split, data) for split, data in job.data.items() if split != "train"
-        }
+        results = {split: self.engine.evaluate_split(split) for split in job.data if split != "train"}
         if self.args.process_index == 0:
             export(job.model, job.run.model)
         return Result("done", steps, results, time.perf_counter() - began)
