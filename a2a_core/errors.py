@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import attrs
@@ -67,6 +66,8 @@ class RunFailed(A2AError):
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """`did you mean`, else what there is."""
+    from difflib import get_close_matches  # only mistakes need it
+
     names = sorted(known)
     close = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if close:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
-from functools import cached_property
 from importlib import import_module
-from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,23 +17,15 @@ from pluggy import PluginManager, PluginValidationError
 from a2a_core import hookspecs
 from a2a_core.components import KINDS
 from a2a_core.errors import A2AError, Problem, suggest
+from a2a_core.installed import Point, canonical, points
 from a2a_core.known import KNOWN
 from a2a_core.options import METADATA, Component
 
-GROUP = "a2a.plugins"
 CORE = "a2a-trainer"
 SLOW = ("torch", "transformers", "tensorflow", "jax", "numpy", "pandas", "scipy", "sklearn", "PIL", "datasets")
 """Imports that belong into `build`; a plugin that brings one in at start-up is named by `a2a plugins doctor`."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-
 owners: dict[type[Component], Plugin] = {}
 """Which plugin a class was found in, for qualified names where no catalog is at hand."""
-
-
-def canonical(dist: str) -> str:
-    """A distribution's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", dist).lower()
 
 
 @attrs.frozen(slots=False, eq=False)
@@ -55,35 +44,8 @@ class Plugin:
     """What importing it took."""
     slow: tuple[str, ...] = ()
     """Large packages that importing it brought in, though only `build` needs them."""
-    metadata: Distribution | None = attrs.field(default=None, repr=False)
-
-    @cached_property
-    def location(self) -> str:
-        """Where it comes from: the folder of an editable installation, else the one that it is installed in."""
-        if self.metadata is None:
-            return "?"
-        import json
-        from urllib.parse import unquote, urlparse
-
-        try:
-            direct = json.loads(self.metadata.read_text("direct_url.json") or "{}")
-            if direct.get("dir_info", {}).get("editable"):
-                return unquote(urlparse(direct["url"]).path)
-        except (ValueError, AttributeError, KeyError):
-            pass  # a damaged record: what pip wrote is of no use, the folder still is
-        return str(self.metadata.locate_file(""))
-
-
-def points() -> list[EntryPoint]:
-    """Every plugin's entry point: reads metadata, imports nothing."""
-    return sorted(entry_points(group=GROUP), key=lambda point: (point.name, owner_of(point)[0]))
-
-
-def owner_of(point: EntryPoint) -> tuple[str, str]:
-    """The distribution of an entry point, and its version."""
-    if point.dist is None:
-        return "?", "?"
-    return point.dist.name or "?", point.dist.version or "?"
+    location: str = "?"
+    """Where it comes from: the folder of an editable installation, else the one that it is installed in."""
 
 
 def among(name: str, dist: str, allow: frozenset[str]) -> bool:
@@ -103,21 +65,18 @@ class Hooks(PluginManager):
         return super().parse_hookimpl_opts(plugin, name) if name.startswith("a2a_") else None
 
 
-def load(point: EntryPoint, hooks: Hooks) -> Plugin:
+def load(point: Point, hooks: Hooks) -> Plugin:
     """Import one plugin; whatever is wrong with it, SystemExit included, stays its own."""
-    dist, version = owner_of(point)
-    found = Plugin(point.name, point.value, dist, version, metadata=point.dist)
+    found = Plugin(point.name, point.module, point.dist, point.version, location=point.location)
     before, start = set(sys.modules), time.perf_counter()
     try:
         with redirect_stdout(sys.stderr):  # what it prints must not end up in what we print
-            module = point.load()
+            module = import_module(point.module)
         found = attrs.evolve(
             found,
             seconds=time.perf_counter() - start,
             slow=tuple(name for name in SLOW if name in sys.modules and name not in before),
         )
-        if not isinstance(module, ModuleType):
-            return attrs.evolve(found, errors=(f"the entry point `{point.value}` is no module",))
         with redirect_stdout(sys.stderr):
             offers, errors = collect(module, hooks)
     except KeyboardInterrupt:
@@ -170,15 +129,26 @@ def sound(offered: object, kind: str) -> tuple[dict[str, str], list[str]]:
         return {}, [f"must return a mapping name -> place, not {type(offered).__name__}"]
     good, wrong = {}, []
     for name, place in offered.items():
-        if not isinstance(name, str) or not NAME.fullmatch(name):
+        if not isinstance(name, str) or not is_name(name):
             wrong.append(f"offers {name!r}, which is no name (letters, digits, `-`, `_`, `.`)")
-        elif not isinstance(place, str) or not (kind == "preset" or PLACE.fullmatch(place)):
+        elif not isinstance(place, str) or not (kind == "preset" or is_place(place)):
             wrong.append(f"offers `{name}` at {place!r}, which is no `package.module:Name`")
         elif kind == "preset" and not place.endswith(".toml"):
             wrong.append(f"offers `{name}` at {place!r}, which is no `.toml` file")
         else:
             good[name] = place
     return good, wrong
+
+
+def is_name(text: str) -> bool:
+    """Letters, digits, `-`, `_` and `.`."""
+    return text[:1].isalnum() and text.isascii() and text.translate({ord(sign): "a" for sign in "-_."}).isalnum()
+
+
+def is_place(text: str) -> bool:
+    """`package.module:Name`."""
+    module, _, attribute = text.partition(":")
+    return all(part.isidentifier() for path in (module, attribute) for part in path.split("."))
 
 
 def fault(item: object, kind: str, name: str) -> str:
@@ -218,9 +188,9 @@ class Catalog:
     def installed(cls, allow: frozenset[str] | None = None) -> Catalog:
         """Load every plugin, or those whose entry point or distribution is in `allow`; the others are not imported."""
         every = points()
-        chosen = [point for point in every if allow is None or among(point.name, owner_of(point)[0], allow)]
+        chosen = [point for point in every if allow is None or among(point.name, point.dist, allow)]
         hooks = Hooks()
-        out = {owner_of(point)[0] for point in every if point not in chosen}
+        out = {point.dist for point in every if point not in chosen}
         return cls(tuple(unique([load(point, hooks) for point in chosen])), tuple(sorted(out)))
 
     def narrowed(self, allow: frozenset[str] | None) -> Catalog:

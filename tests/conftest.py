@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import invalidate_caches
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from a2a_core import plugins
+from a2a_core.installed import Point
 
 
 class MakePlugin:
@@ -53,14 +53,10 @@ class MakePlugin:
         """Hide the plugins that are really installed, apart from the core's own."""
         found = plugins.points
 
-        def ours() -> list[EntryPoint]:
-            return [point for point in found() if point.dist and (point.dist.name == plugins.CORE or self.made(point))]
+        def ours() -> list[Point]:
+            return [point for point in found() if point.dist == plugins.CORE or point.site == self.folder]
 
         self.patch.setattr(plugins, "points", ours)
-
-    def made(self, point: EntryPoint) -> bool:
-        """Is it one of those that this fixture made?"""
-        return point.dist is not None and Path(str(point.dist.locate_file(""))) == self.folder
 
 
 def hook_module(hooks: Mapping[str, Mapping[str, str]]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import attrs
 
 from a2a_core.errors import A2AError, Problem, suggest
-from a2a_core.plugins import Catalog, canonical
+from a2a_core.installed import canonical
+from a2a_core.plugins import Catalog
 from a2a_core.recipe.layers import PREFIX, allowed, load_layers
 from a2a_core.recipe.recipe import Recipe
 from a2a_core.recipe.structure import Structurer

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
-from types import GenericAlias
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import attrs
 from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError
-from cattrs.cols import list_structure_factory, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn, override
 
 from a2a_core.errors import A2AError, Problem, suggest
@@ -22,10 +21,6 @@ from a2a_core.recipe.tree import Node
 O = TypeVar("O", bound=Options)  # noqa: E741
 Hook = Callable[[Node, Any], Any]
 QUOTES = "without the quotes?"
-
-
-class TableName(str):
-    """A table's key, for cattrs: nothing is to be done with it."""
 
 
 def dotted(node: Node) -> str:
@@ -107,7 +102,6 @@ class Structurer:
         self.catalog, self.root, self.check_files = catalog, root, check_files
         self.walks: dict[type, Callable[[Node], Any]] = {}
         self.converter = conv = Converter(forbid_extra_keys=True)
-        conv.register_structure_hook(TableName, lambda name, _: name)
         for wanted, accepted in ((int, (int,)), (float, (float, int)), (bool, (bool,)), (str, (str,))):
             conv.register_structure_hook(wanted, scalar(wanted, accepted))
         conv.register_structure_hook(Path, path)
@@ -138,26 +132,25 @@ class Structurer:
 
     def sequence(self, wanted: Any) -> Hook:
         """Lists of one type of any length, or of one type a place."""
-        one, args, kind = item(wanted), get_args(wanted), get_origin(wanted)
-        hooks = [self.converter.get_structure_hook(arg) for arg in args if arg is not ...]
-        walk = None if one is None else list_structure_factory(GenericAlias(list, (one,)), self.converter)
+        types, made = get_args(wanted), get_origin(wanted)
+        one = item(wanted)
 
         def structure(node: Node, _: Any) -> Any:
             expect(node, isinstance(node.value, list), spell(wanted))
-            if walk is not None:
-                return kind(grouped(walk, node.value))
-            expect(node, len(node.value) == len(args), f"{spell(wanted)}, {len(args)} values")
-            return tuple(hook(value, arg) for hook, value, arg in zip(hooks, node.value, args, strict=True))
+            expect(node, one is not None or len(node.value) == len(types), f"{spell(wanted)}, {len(types)} values")
+            each = types if one is None else repeat(one)
+            return made(every(self.converter.structure, zip(node.value, each, strict=False)))
 
         return structure
 
     def mapping(self, wanted: Any) -> Hook:
         """Tables whose keys are free."""
-        walk = mapping_structure_factory(wanted, self.converter, key_type=TableName)
+        one = get_args(wanted)[1]
 
         def structure(node: Node, _: Any) -> Any:
             expect(node, isinstance(node.value, dict), spell(wanted))
-            return grouped(walk, node.value)
+            values = every(self.converter.structure, ((each, one) for each in node.value.values()))
+            return dict(zip(node.value, values, strict=True))
 
         return structure
 
@@ -278,17 +271,17 @@ class Structurer:
         return f"`{dotted(node)}`" if node and node.path else "the recipe" if node else cls.__name__
 
 
-def grouped(walk: Callable[..., Any], value: Any) -> Any:
-    """cattrs' group of what is wrong with a collection's items, as one A2AError."""
-    try:
-        return walk(value)
-    except BaseValidationError as error:
-        problems = []
-        for inner in error.exceptions:
-            if not isinstance(inner, A2AError):
-                raise inner from None
-            problems += inner.problems
-        raise A2AError(problems) from error
+def every(structure: Hook, pairs: Iterable[tuple[Node, Any]]) -> list[Any]:
+    """A collection's values, or everything that is wrong with them."""
+    made, problems = [], []
+    for node, wanted in pairs:
+        try:
+            made.append(structure(node, wanted))
+        except A2AError as error:
+            problems += error.problems
+    if problems:
+        raise A2AError(problems)
+    return made
 
 
 def resembles(value: Any, wanted: Any) -> bool:

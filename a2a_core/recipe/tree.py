@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from a2a_core.errors import Origin
-from a2a_core.recipe.spans import Key, Range, Span, scan
+
+if TYPE_CHECKING:
+    from a2a_core.recipe.spans import Key, Range, Span
 
 
 class Document:
@@ -32,6 +34,8 @@ class TextFile(Document):
     @cached_property
     def spans(self) -> dict[Key, Span]:
         """Each path's place in the text."""
+        from a2a_core.recipe.spans import scan  # a recipe without mistakes needs none
+
         return scan(self.text)
 
     @cached_property

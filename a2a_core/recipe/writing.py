@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,11 @@ import attrs
 
 from a2a_core.options import Component, Options
 from a2a_core.plugins import Catalog, owners
-from a2a_core.recipe.spans import BARE, Key
 from a2a_core.recipe.tree import Node
 
 if TYPE_CHECKING:
     from a2a_core.recipe.loading import Loaded
+    from a2a_core.recipe.spans import Key
 
 COLUMN = 48
 
@@ -52,6 +51,8 @@ def toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
+        import json
+
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key(name)} = {toml(each)}" for name, each in value.items()) + " }" if value else "{}"
@@ -62,7 +63,8 @@ def toml(value: Any) -> str:
 
 def key(name: str) -> str:
     """A key, quoted where it must be."""
-    return name if BARE.fullmatch(name) else toml(name)
+    bare = name.isascii() and name.replace("-", "_").replace("_", "a").isalnum()
+    return name if bare else toml(name)
 
 
 def deep(value: Any) -> bool:
