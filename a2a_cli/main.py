@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ COMMANDS = {
     "check": ("a2a_cli.check:check", "Check a recipe without running it."),
     "eval": ("a2a_cli.eval:eval_", "Measure a trained run on a split of its data."),
     "plugins": ("a2a_cli.plugins:plugins", "What is installed, is it well; a new one."),
-    "predict": ("a2a_cli.predict:predict", "Predict rows of JSONL with a trained run."),
+    "predict": ("a2a_cli.predict:predict", "Predict rows of JSON lines with a trained run."),
     "recipe": ("a2a_cli.recipe:recipe", "A recipe made complete; the schema of all recipes."),
     "runs": ("a2a_cli.runs:runs", "List, show and compare runs."),
     "train": ("a2a_cli.train:train", "Train what a recipe describes."),
@@ -63,10 +64,9 @@ class Lazy(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
-            broken = [plugin.dist for plugin in catalog(ctx).plugins if plugin.errors]
-            more = f" ({', '.join(broken)} failed to load: see `a2a plugins doctor`.)" if broken else ""
             names = self.list_commands(ctx)
-            raise click.NoSuchCommand(error.command_name, error.message + more, possibilities=names, ctx=ctx) from None
+            message = f"{error.message}{unfound(error.command_name, names, catalog(ctx))}"
+            raise click.NoSuchCommand(error.command_name, message, possibilities=names, ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Names and short help."""
@@ -86,6 +86,8 @@ class Lazy(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what goes wrong gets our words and our exit codes."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except A2AError as error:
@@ -99,6 +101,15 @@ class Lazy(click.Group):
             if isinstance(error, BrokenPipeError) and unread():
                 raise
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def unfound(name: str, names: Iterable[str], installed: Catalog) -> str:
+    """Why a command may not be there: it is more than one plugin's, or a broken plugin's."""
+    qualified = [each for each in names if each.rpartition(":")[2] == name]
+    if qualified:
+        return f" Write {' or '.join(f'`{each}`' for each in qualified)}."
+    broken = [plugin.dist for plugin in installed.plugins if plugin.errors]
+    return f" ({', '.join(broken)} failed to load: see `a2a plugins doctor`.)" if broken else ""
 
 
 def tell(error: A2AError) -> None:
@@ -149,7 +160,7 @@ def report(kind: type[BaseException], error: BaseException, trace: TracebackType
     cls=Lazy,
     epilog=EPILOG,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"], "color": False if os.environ.get("NO_COLOR") else None},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="a2a-trainer", message="a2a %(version)s")
 def a2a() -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from a2a_cli.arguments import ComponentName, PluginName, json_option
-from a2a_cli.output import plural, print_json, table
+from a2a_cli.output import plural, print_json, print_markdown, table
 from a2a_core.errors import A2AError, suggest
 from a2a_core.hookspecs import HOOKS
-from a2a_core.plugins import Catalog, Plugin, canonical
+from a2a_core.installed import canonical
+from a2a_core.known import KNOWN
+from a2a_core.plugins import Catalog, Plugin
 
 if TYPE_CHECKING:
     from a2a_core.testing import CheckResult
@@ -96,7 +98,9 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         print_json([entry(catalog, *match) for match in found])
         return
-    click.echo("\n\n".join([*(summary(plugin) for plugin in whole), *(reference(catalog, *match) for match in found)]))
+    for plugin in whole:
+        click.echo(f"{summary(plugin)}\n")
+    print_markdown("\n\n".join(reference(catalog, *match) for match in found))
 
 
 def components(plugin: Plugin) -> Iterator[str]:
@@ -180,33 +184,30 @@ def named(catalog: Catalog, name: str) -> list[Plugin]:
 @json_option
 def test(name: str, as_json: bool) -> None:
     """Run the testing kit over everything that a plugin offers; the exit code is 1 when a check fails."""
-    catalog = Catalog.installed()
-    dist = named(catalog, name)[0].dist
-    from a2a_core.testing import run_suite
+    from a2a_core.testing.suite import of_distribution
 
-    results = run_suite(dist, catalog)
+    checks = of_distribution(name, Catalog.installed())
+    width = max((len(check.subject.label) for check in checks), default=0)
+    results = []
+    for check in checks:
+        results.append(check.result())
+        if not as_json:
+            click.echo(f"{word(results[-1])}  {results[-1].component:{width}}  {results[-1].check}")
     failed = [result for result in results if not result.passed and not result.skipped]
     if as_json:
-        print_json([outcome(result) for result in results])
-    else:
-        click.echo(table([row(result) for result in results], ("component", "check", "result")))
-        for result in failed:
-            click.echo(f"\n{click.style(f'{result.component}: {result.check}', fg='red')}\n{result.message}")
-        click.echo(f"\n{plural(len(results), 'check')}, {len(failed)} failed")
+        print_json([result._asdict() for result in results])
+        sys.exit(1 if failed else 0)
+    for result in failed:
+        click.echo(f"\n{click.style(f'{result.component} {result.check}', fg='red')}\n{result.message}")
+    click.echo(f"\n{plural(len(results), 'check')}, {len(failed)} failed")
     sys.exit(1 if failed else 0)
 
 
-def outcome(result: CheckResult) -> dict[str, Any]:
-    """One check for machines."""
-    return {name: getattr(result, name) for name in ("component", "check", "passed", "message", "skipped")}
-
-
-def row(result: CheckResult) -> tuple[str, str, str]:
-    """One check for people."""
+def word(result: CheckResult) -> str:
+    """How a check ended, in eight columns."""
     if result.skipped:
-        return result.component, result.check, click.style("skipped", dim=True)
-    word, colour = ("passed", "green") if result.passed else ("failed", "red")
-    return result.component, result.check, click.style(word, fg=colour)
+        return click.style("skipped ", dim=True)
+    return click.style("passed  ", fg="green") if result.passed else click.style("failed  ", fg="red")
 
 
 @plugins.command("new")
@@ -221,11 +222,20 @@ def new(name: str, into: Path, modality: str) -> None:
     from a2a_cli.scaffold import named as forms
     from a2a_cli.scaffold import scaffold
 
-    dist, encoder = forms(name)["dist"], forms(name)["name"]
-    for plugin in Catalog.installed().plugins:
-        if canonical(plugin.dist) == dist or encoder in plugin.offers.get("encoder", {}):
-            what = dist if canonical(plugin.dist) == dist else f"encoder `{encoder}` of {plugin.dist}"
-            raise A2AError(f"{what} is installed already", hint="choose another name")
+    words = forms(name)
+    refuse_taken(words["dist"], words["name"])
     root, *files = scaffold(name, into, modality)
     click.echo("\n".join([f"{click.style(str(root), bold=True)}", *(f"  {path.relative_to(root)}" for path in files)]))
-    click.echo(f"\nnext:\n  cd {root}\n  python -m pip install -e '.[test]'\n  pytest\n  a2a plugins test {dist}")
+    steps = [f"cd {root}", 'python -m pip install -e ".[test]"', "pytest", f"a2a plugins test {words['dist']}"]
+    click.echo("\nnext:\n" + "\n".join(f"  {step}" for step in steps))
+    click.echo(f"then make it yours, beginning with src/{words['package']}/window.py")
+
+
+def refuse_taken(dist: str, encoder: str) -> None:
+    """A2AError for a distribution or an encoder that exists: nobody could tell the new one from it."""
+    installed = Catalog.installed()
+    offers = {name: plugin.dist for plugin, name in installed.offers("encoder")}
+    if dist in {*map(canonical, installed.versions()), *(each for names in KNOWN.values() for each in names.values())}:
+        raise A2AError(f"there is a plugin {dist} already", hint="choose another name")
+    if owner := (KNOWN.get("encoder", {}) | offers).get(encoder):
+        raise A2AError(f"there is an encoder `{encoder}` already, in {owner}", hint="choose another name")

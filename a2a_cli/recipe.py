@@ -23,9 +23,9 @@ def recipe() -> None:
 @without_option
 @output_option
 def fill_(recipe: Path, sets: tuple[str, ...], without: tuple[str, ...], output: Path | None) -> None:
-    """Print the recipe with every key that it leaves out, each value with its origin in a comment.
+    """Print a recipe complete, each value with its origin.
 
-    What is printed is a recipe again: it runs the same.
+    Keys that it leaves out get their defaults, parts their qualified names. What is printed is a recipe that runs the same.
     """
     from a2a_core.recipe import fill, load_recipe
 
@@ -38,9 +38,9 @@ def fill_(recipe: Path, sets: tuple[str, ...], without: tuple[str, ...], output:
 @recipe.command("schema")
 @output_option
 def schema_(output: Path | None) -> None:
-    """Print the JSON Schema of recipes, with every component installed.
+    """Print the JSON Schema of recipes.
 
-    An editor that reads it completes and checks recipes while they are written. With Taplo, or Even Better TOML in
+    It knows every component that is installed. An editor that reads it completes and checks recipes while they are written. With Taplo, or Even Better TOML in
     VS Code: run `a2a recipe schema -o recipe.schema.json` and begin the recipe with the line
 
     \b
