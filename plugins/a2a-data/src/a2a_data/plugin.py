@@ -1,0 +1,18 @@
+"""What a2a-data offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from a2a_core.hookspecs import hookimpl
+
+
+@hookimpl
+def a2a_sources() -> Mapping[str, str]:
+    """Sources over files, and a mix of sources."""
+    return {
+        "jsonl": "a2a_data.jsonl:JsonlSource",
+        "csv": "a2a_data.csv:CsvSource",
+        "parquet": "a2a_data.parquet:ParquetSource",
+        "mix": "a2a_data.mix:MixSource",
+    }

@@ -1,0 +1,25 @@
+"""What sources over files have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from a2a_core.components import SourceConfig
+from a2a_core.options import option
+
+
+class FileSource(SourceConfig):
+    """Rows of files. A row's relative media paths start in the folder of its file."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    path: Path = option("a file, a folder of such files, or a pattern such as `data/*.parquet`")
+    columns: dict[str, str] = option("field = the column that it is read from; all other columns stay as they are", default={})
+    id: str = option("column that names the rows; a row without gets its number, from 0", default="id")
+    limit: int | None = option("read only this many rows, to try things out", default=None, ge=1)
+
+    def check(self) -> None:
+        """No field without a column."""
+        empty = [field for field, column in self.columns.items() if not column]
+        if empty:
+            raise ValueError(f"`columns` names no column for `{empty[0]}`")
