@@ -51,7 +51,9 @@ class EncoderConfig(Component):
     modality: ClassVar[str] = ""
     reads: ClassVar[Literal["value", "file"]] = "value"
     """"file": a string in the row is a path, relative to the folder of the rows."""
-    field: str = option("the row's field that it reads; a list of files or texts is several items (empty: the table's name)", default="")
+    field: str = option(
+        "the row's field that it reads; a list of files or texts is several items (empty: the table's name)", default=""
+    )
     freeze: bool = option("keep the weights as they are", default=False)
 
     def resolved(self) -> Self:

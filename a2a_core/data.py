@@ -140,7 +140,8 @@ def load(data: Prepared, collate: Collate, batches: Batches, workers: int = 0, p
 def prepare(rows: Rows, parts: Parts, labelled: bool = True) -> Prepared:
     """Rows with the processors of a model's parts; `labelled = False` leaves targets out (prediction)."""
     media = {
-        key: Medium(encoder.field or key, encoder.reads == "file", encoder.processor()) for key, encoder in parts.encoders.items()
+        key: Medium(encoder.field or key, encoder.reads == "file", encoder.processor())
+        for key, encoder in parts.encoders.items()
     }
     return Prepared(rows, media, target_processors(parts) if labelled else {})
 
@@ -167,7 +168,9 @@ def absent(rows: Rows, parts: Parts) -> list[str]:
         try:
             missing = all(value is None or value == [] for value in rows.column(field))
         except KeyError as error:
-            raise A2AError(f"encoder `{key}` reads field `{field}`: {error.args[0]}", hint=f"set `encoders.{key}.field`") from None
+            raise A2AError(
+                f"encoder `{key}` reads field `{field}`: {error.args[0]}", hint=f"set `encoders.{key}.field`"
+            ) from None
         if missing:
             found.append(f"encoder `{key}` reads field `{field}`, which is empty in every row")
     return found

@@ -75,9 +75,7 @@ def resolve(recipe: Recipe, rows: Rows) -> Parts:
             return part
 
     encoders = {key: resolved(f"encoders.{key}", part) for key, part in recipe.encoders.items()}
-    heads: dict[str, HeadConfig] = {
-        key: resolved(f"heads.{key}", part, rows.column) for key, part in recipe.heads.items()
-    }
+    heads: dict[str, HeadConfig] = {key: resolved(f"heads.{key}", part, rows.column) for key, part in recipe.heads.items()}
     fusion = resolved("fusion", recipe.fusion)
     if problems:
         raise A2AError(problems)

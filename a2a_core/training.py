@@ -100,7 +100,9 @@ def work(loaded: Loaded, run: Run, reporter: Reporter, resume: bool) -> Result:
         backend.teardown()
     if main_rank():
         status = "done" if result.status == "done" else "interrupted"
-        run.update(status=status, finished=now(), steps=result.steps, results=result.results, seconds=result.seconds, error=None)
+        run.update(
+            status=status, finished=now(), steps=result.steps, results=result.results, seconds=result.seconds, error=None
+        )
     return result
 
 
