@@ -110,8 +110,9 @@ class Batches(Sampler[list[int]]):
         if self.shuffle:
             generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
             order = torch.randperm(self.length, generator=generator)
-        for whole in order.split(self.batch_size * self.ranks):
-            yield whole[self.rank :: self.ranks].tolist()
+        together = self.batch_size * self.ranks
+        for start in range(0, self.length, together):
+            yield order[start + self.rank : start + together : self.ranks].tolist()
 
 
 class Loader(DataLoader[Batch]):

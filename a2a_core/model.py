@@ -85,7 +85,9 @@ class A2AModel(PreTrainedModel):
         """Load what `save_pretrained` wrote; a tensor that is missing, left over or of another shape is an A2AError."""
         wants_info = keywords.pop("output_loading_info", False)
         with quiet():
-            model, info = super().from_pretrained(path, *args, output_loading_info=True, **keywords)
+            model, info = super().from_pretrained(
+                path, *args, output_loading_info=True, ignore_mismatched_sizes=True, **keywords
+            )
         problems = [
             Problem(f"{path}: {what} tensor `{name}`")
             for what, key in (("missing", "missing_keys"), ("left-over", "unexpected_keys"), ("misshapen", "mismatched_keys"))
