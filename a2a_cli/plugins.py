@@ -192,7 +192,7 @@ def test(name: str, as_json: bool) -> None:
     for check in checks:
         results.append(check.result())
         if not as_json:
-            click.echo(f"{word(results[-1])}  {results[-1].component:{width}}  {results[-1].check}")
+            click.echo(f"{word(results[-1])} {results[-1].component:{width}}  {results[-1].check}")
     failed = [result for result in results if not result.passed and not result.skipped]
     if as_json:
         print_json([result._asdict() for result in results])

@@ -207,7 +207,9 @@ def test_ctrl_c_in_a_terminal(make_plugin) -> None:
     source = "import click, time\n@click.command()\ndef wait():\n    click.echo('waiting')\n    time.sleep(60)\n"
     make_plugin("acme-wait", {"a2a_commands": {"wait": "acme_wait.cli:wait"}}, cli=source)
     environment = {**os.environ, "PYTHONPATH": str(make_plugin.folder)}
-    with subprocess.Popen([*A2A, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        [*A2A, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "waiting\n"
@@ -239,9 +241,7 @@ def completions(words: str, folder: Path | None = None, **variables: str) -> lis
     environment = {"_A2A_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), **variables}
     code = "from a2a_cli.main import main; main()"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, **environment}
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, **environment})
     assert done.stderr == ""
     return done.stdout.split()
 
