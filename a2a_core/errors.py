@@ -64,8 +64,8 @@ class RunFailed(A2AError):
     exit_code = 1
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """`did you mean`, else what there is."""
+def suggest(word: str, known: Iterable[str], where: str = "a2a plugins list") -> str:
+    """`did you mean`, else what there is; the command that lists what is too much for a line."""
     from difflib import get_close_matches  # only mistakes need it
 
     names = sorted(known)
@@ -73,5 +73,5 @@ def suggest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean `{close[0]}`?"
     if len(names) > 12:
-        return f"{len(names)} are known; see `a2a plugins list`"
+        return f"{len(names)} are known; see `{where}`"
     return f"there is {', '.join(f'`{name}`' for name in names)}" if names else "there is none"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from a2a_core.errors import A2AError, Problem, suggest
 from a2a_core.installed import Point, canonical, points
 from a2a_core.known import KNOWN
 from a2a_core.options import METADATA, Component
+from a2a_core.spelling import spell
 
 CORE = "a2a-trainer"
 SLOW = ("torch", "transformers", "tensorflow", "jax", "numpy", "pandas", "scipy", "sklearn", "PIL", "datasets")
@@ -97,6 +99,8 @@ def said(error: BaseException) -> str:
 
 def collect(module: ModuleType, hooks: Hooks) -> tuple[dict[str, dict[str, str]], list[str]]:
     """What a plugin's hooks offer, and what is wrong with them."""
+    if hooks.is_registered(module):
+        return {}, [f"`{module.__name__}` is another entry point's module, too"]
     hooks.register(module)
     offers: dict[str, dict[str, str]] = {}
     errors = []
@@ -110,17 +114,13 @@ def collect(module: ModuleType, hooks: Hooks) -> tuple[dict[str, dict[str, str]]
         errors += [f"`{caller.name}` {text}" for text in wrong]
         if offered:
             offers[kind] = offered
-    errors += [
-        f"`{name}` lacks `@hookimpl`"
-        for name in hookspecs.HOOKS
-        if callable(getattr(module, name, None)) and not marked(module, name)
-    ]
+    errors += [f"`{name}` lacks `@hookimpl`" for name in hookspecs.HOOKS if unmarked(getattr(module, name, None))]
     return offers, errors
 
 
-def marked(module: ModuleType, name: str) -> bool:
-    """Does a function bear our marker?"""
-    return hasattr(getattr(module, name), "a2a_impl")
+def unmarked(hook: object) -> bool:
+    """A function that is named like a hook, and is none."""
+    return callable(hook) and not hasattr(hook, "a2a_impl")
 
 
 def sound(offered: object, kind: str) -> tuple[dict[str, str], list[str]]:
@@ -162,16 +162,27 @@ def fault(item: object, kind: str, name: str) -> str:
         return "has no docstring: it is the reference page"
     if item.__abstractmethods__:
         return f"does not define {', '.join(f'`{method}`' for method in sorted(item.__abstractmethods__))}"
-    fields = attrs.fields(item)
-    bare = [field.name for field in fields if METADATA not in field.metadata]
-    if bare:
-        return f"declares {', '.join(f'`{field}`' for field in bare)} without `option(...)`"
-    if taken := {"use", "name", "kind"} & {field.name for field in fields}:
-        return f"has an option `{min(taken)}`: that name is taken"
     try:
         attrs.resolve_types(item)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
         return f"has a type that cannot be resolved: {error}"
+    return next((f"has an option `{field.name}` {wrong}" for field in attrs.fields(item) if (wrong := field_fault(field))), "")
+
+
+def field_fault(field: attrs.Attribute[Any]) -> str:
+    """Why a recipe cannot say a field."""
+    if METADATA not in field.metadata:
+        return "that is declared without `option(...)`"
+    if field.name in ("use", "name", "kind"):
+        return "whose name is taken"
+    if isinstance(field.default, float) and not isfinite(field.default):
+        return "whose default is not finite"
+    if isinstance(field.default, Path) and not field.default.is_absolute():
+        return "whose default is a relative path: relative to what?"
+    try:
+        spell(field.type)
+    except TypeError as error:
+        return f"that no recipe can set: {error}"
     return ""
 
 

@@ -13,7 +13,7 @@ from a2a_core.options import Component, doc
 from a2a_core.plugins import Catalog
 from a2a_core.recipe.layers import DEFAULTS
 from a2a_core.recipe.recipe import Recipe
-from a2a_core.recipe.spelling import choices, item, members
+from a2a_core.spelling import choices, item, members
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SIMPLE: dict[Any, dict[str, Any]] = {
@@ -98,7 +98,7 @@ class Writer:
                 match["required"] = ["use"]
             cls = self.catalog.find(base.kind, uses[0])
             rules.append({"if": match, "then": self.table(cls, use={"enum": uses})})
-        made = {"type": "object", "properties": {"use": {"enum": sorted(known)}}, "allOf": rules}
+        made = {"type": "object", "properties": {"use": {"enum": sorted(known)}}} | ({"allOf": rules} if rules else {})
         return made | ({"required": ["use"]} if self.whole and default is None else {})
 
 

@@ -25,6 +25,18 @@ NEEDED = {
 }
 MODULES = ("encoders", "projectors", "heads", "losses")
 TABLES = (*MODULES, "data", "metrics", "callbacks")
+RESERVED = frozenset(
+    """
+    size T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches
+    eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu items keys
+    load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters pop
+    register_backward_hook register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+    set_submodule share_memory state_dict to to_empty train training type update values xpu zero_grad
+    """.split()  # noqa: SIM905
+)
+"""Names that torch's ModuleDict refuses, and that of a batch's size beside the encoders' inputs."""
 
 
 @attrs.frozen(slots=False, eq=False)
@@ -138,12 +150,15 @@ def orphans(tree: Node) -> Iterator[Problem]:
 
 
 def misnamed(tree: Node) -> Iterator[Problem]:
-    """Names that cannot be those of modules, files and columns."""
+    """Names that modules, files and columns cannot have."""
     for kind in TABLES:
         for name, node in table(tree, kind).items():
-            if not name.replace("-", "_").isidentifier() or name.startswith("_"):
-                text = f"`{name}` cannot be a name in `[{kind}]`"
-                yield Problem(text, node.key, "letters, digits, `-` and `_`, a letter first")
+            if name.startswith("_") or not name.replace("-", "_").isidentifier():
+                yield Problem(
+                    f"`{name}` cannot be a name in `[{kind}]`", node.key, "letters, digits, `-` and `_`, a letter first"
+                )
+            elif kind in MODULES and name in RESERVED:
+                yield Problem(f"`{name}` cannot be a name in `[{kind}]`: modules have something of that name", node.key)
 
 
 def absent(tree: Node) -> Iterator[Problem]:

@@ -11,8 +11,8 @@ import attrs
 from a2a_core.components import KINDS
 from a2a_core.options import BOUNDS, Component, Options, doc
 from a2a_core.plugins import Catalog
-from a2a_core.recipe.spelling import spell
 from a2a_core.recipe.writing import plain, toml
+from a2a_core.spelling import spell
 
 
 def meaning(field: attrs.Attribute[Any]) -> str:

@@ -24,6 +24,8 @@ from a2a_core.plugins import Catalog
 from a2a_core.recipe.structure import Structurer
 from a2a_core.recipe.tree import Document, tree
 
+SAVED = "the saved model"
+
 
 class Plugins(Options):
     """Which plugins a recipe wants, and which it will have."""
@@ -65,4 +67,4 @@ class Recipe(Options):
 
 def structure_parts(plain: Mapping[str, Any], catalog: Catalog) -> Parts:
     """A model's parts from plain values (see `plain`), as strictly as from a recipe."""
-    return Structurer(catalog, tree(dict(plain), Document("the saved model"))).make(Parts)
+    return Structurer(catalog, tree(dict(plain), Document(SAVED)), SAVED).make(Parts)

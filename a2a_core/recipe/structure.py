@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from pathlib import Path
@@ -15,12 +16,14 @@ from cattrs.gen import make_dict_structure_fn, override
 from a2a_core.errors import A2AError, Problem, suggest
 from a2a_core.options import Component, Doc, Options, doc, within
 from a2a_core.plugins import Catalog
-from a2a_core.recipe.spelling import SCALARS, choices, item, members, quoted, show, spell
-from a2a_core.recipe.tree import Node
+from a2a_core.recipe.tree import Node, Setting
+from a2a_core.spelling import SCALARS, choices, item, members, show, spell
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 Hook = Callable[[Node, Any], Any]
-QUOTES = "without the quotes?"
+UNQUOTE = "without the quotes?"
+QUOTE = "in quotes?"
+QUOTE_TWICE = "in quotes, and in others around them that the shell takes away?"
 
 
 def dotted(node: Node) -> str:
@@ -98,8 +101,8 @@ def choice(node: Node, wanted: Any) -> Any:
 class Structurer:
     """Makes config classes of one tree."""
 
-    def __init__(self, catalog: Catalog, root: Node, check_files: bool = False) -> None:
-        self.catalog, self.root, self.check_files = catalog, root, check_files
+    def __init__(self, catalog: Catalog, root: Node, what: str = "the recipe", check_files: bool = False) -> None:
+        self.catalog, self.root, self.what, self.check_files = catalog, root, what, check_files
         self.walks: dict[type, Callable[[Node], Any]] = {}
         self.converter = conv = Converter(forbid_extra_keys=True)
         for wanted, accepted in ((int, (int,)), (float, (float, int)), (bool, (bool,)), (str, (str,))):
@@ -182,7 +185,7 @@ class Structurer:
         """How a table becomes an instance of one class."""
         attrs.resolve_types(cls)
         component = issubclass(cls, Component)
-        hooks: dict[str, Any] = {field.name: override(struct_hook=self.field(cls, field)) for field in attrs.fields(cls)}
+        hooks: dict[str, Any] = {field.name: override(struct_hook=self.field(field)) for field in attrs.fields(cls)}
         convert = make_dict_structure_fn(
             cls, self.converter, _cattrs_forbid_extra_keys=True, _cattrs_use_linecache=False, **hooks
         )
@@ -201,12 +204,8 @@ class Structurer:
 
         return structure
 
-    def field(self, cls: type[Any], field: attrs.Attribute[Any]) -> Hook:
+    def field(self, field: attrs.Attribute[Any]) -> Hook:
         """One key: its type, its bounds, what it refers to; so one bad value hides no other."""
-        try:
-            spell(field.type)
-        except TypeError as error:
-            raise A2AError(f"option `{field.name}` of {self.title(cls)}: {error}") from None
         wanted: Any = field.type
         about = doc(field)
 
@@ -246,8 +245,9 @@ class Structurer:
             yield from error.problems
         elif isinstance(error, ForbiddenExtraKeysError):
             names = [field.name for field in attrs.fields(cls)]
+            where = f"a2a plugins show {cls.name}" if issubclass(cls, Component) else "a2a recipe schema"
             for name in sorted(error.extra_fields):
-                yield Problem(f"unknown key `{name}` for {self.title(cls, node)}", node[name].key, suggest(name, names))
+                yield Problem(f"unknown key `{name}` for {self.title(cls, node)}", node[name].key, suggest(name, names, where))
         elif isinstance(error, KeyError) and error.args[0] in (missing := self.missing(cls, node)):
             yield Problem(f"{self.title(cls, node)} needs `{error.args[0]}`", node.key, missing[error.args[0]])
         elif getattr(error, "__notes__", None):
@@ -263,12 +263,12 @@ class Structurer:
         fields = (field for field in attrs.fields(cls) if field.default is attrs.NOTHING)
         return {field.name: doc(field).text for field in fields if field.name not in node.value}
 
-    def title(self, cls: type[Any], node: Node | None = None) -> str:
+    def title(self, cls: type[Any], node: Node) -> str:
         """What a table is, for messages."""
         if issubclass(cls, Component):
             owner = self.catalog.owner(cls)
             return f"{cls.kind} `{cls.name}` ({owner.dist} {owner.version})"
-        return f"`{dotted(node)}`" if node and node.path else "the recipe" if node else cls.__name__
+        return f"`{dotted(node)}`" if node.path else self.what
 
 
 def every(structure: Hook, pairs: Iterable[tuple[Node, Any]]) -> list[Any]:
@@ -307,10 +307,12 @@ def is_table(wanted: Any) -> bool:
 
 
 def there(node: Node, file: Any) -> None:
-    """A file that a run will need."""
-    try:
-        found = not isinstance(file, Path) or file.exists()
-    except OSError:
-        found = False
-    if not found:
+    """A file, a folder or what a pattern means must be there."""
+    if not isinstance(file, Path):
+        return
+    from glob import glob, has_magic
+
+    if has_magic(str(file)) and not glob(str(file), recursive=True):  # noqa: PTH207
+        fail(node, f"is a pattern that no file fits: {file}")
+    elif not has_magic(str(file)) and not os.path.exists(file):  # noqa: PTH110 - Path.exists raises where a name is too long
         fail(node, f"names a file that is not there: {file}")

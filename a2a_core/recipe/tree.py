@@ -124,13 +124,20 @@ def merge(below: Node, above: Node) -> Node:
     """Tables merge key by key; lists and scalars replace; another `use` starts its table anew."""
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return above
-    before, after = (node.value["use"].value if "use" in node.value else None for node in (below, above))
-    merged = {} if isinstance(before, str) and isinstance(after, str) and before != after else dict(below.value)
+    merged = {} if another(below.get("use"), above.get("use")) else dict(below.value)
     for name, node in above.value.items():
         merged[name] = merge(merged[name], node) if name in merged else node
     # a table is where a file writes it; a setting from outside only changes a value in it
     home = below if isinstance(above.document, Setting) else above
     return Node(merged, home.document, home.path)
+
+
+def another(below: Node | None, above: Node | None) -> bool:
+    """Does `use` name another component? `patch` and `a2a-vision:patch` may be the same."""
+    if below is None or above is None or not isinstance(below.value, str) or not isinstance(above.value, str):
+        return False
+    (dist, _, name), (other, _, its) = below.value.rpartition(":"), above.value.rpartition(":")
+    return name != its or "" != dist != other != ""
 
 
 def without(table: Node, names: tuple[str, ...]) -> Node:

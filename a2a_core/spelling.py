@@ -62,7 +62,7 @@ def spell(wanted: Any, many: bool = False) -> str:
         return f"{wanted.kind}s" if many else f"a {wanted.kind}"
     if isinstance(wanted, type) and issubclass(wanted, Options):
         return "tables" if many else "a table"
-    raise TypeError(f"a recipe cannot express {wanted}")
+    raise TypeError(f"TOML cannot express {getattr(wanted, '__name__', wanted)}")
 
 
 def quoted(value: Any) -> str:
