@@ -48,14 +48,20 @@ def scalar(wanted: type, accepted: tuple[type, ...]) -> Hook:
 
     def structure(node: Node, _: Any) -> Any:
         value = node.value
-        hint = (
-            QUOTES if isinstance(value, str) else f"in quotes: {dotted(node)} = '\"{quoted(value)}\"'" if wanted is str else ""
-        )
-        expect(node, type(value) in accepted, what, hint)
+        expect(node, type(value) in accepted, what, quoting(wanted, node))
         sensible(node)
         return wanted(value)
 
     return structure
+
+
+def quoting(wanted: type, node: Node) -> str:
+    """A hint for a string that should be none, and the reverse."""
+    if isinstance(node.value, str):
+        return UNQUOTE
+    if wanted is not str or isinstance(node.value, (dict, list)):
+        return ""
+    return QUOTE_TWICE if isinstance(node.document, Setting) else QUOTE
 
 
 def sensible(node: Node) -> None:
