@@ -1,0 +1,1 @@
+"""Sound to tokens: the encoders `log-mel` and `hf-audio`."""

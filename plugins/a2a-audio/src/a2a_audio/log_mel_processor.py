@@ -1,0 +1,85 @@
+"""Sound to log-mel frames, for the `log-mel` encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from a2a_audio.reading import Channels, read_sound
+from a2a_core.structures import Item
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from a2a_audio.spectrogram import MelSpectrogram
+
+Normalize = Literal["sound", "fixed"]
+DYNAMIC_RANGE = 8.0
+"""Decades of power below the loudest band of a frame; what is fainter counts as that."""
+
+
+def tokens(frames: int) -> int:
+    """Tokens of so many frames: two convolutions of stride 2, each rounding up."""
+    return -(-frames // 4)
+
+
+class LogMelProcessor:
+    """Sound -> Item with `features` (frames, channels * num_mels); a sound shorter than one window is continued by silence."""
+
+    deterministic = True
+
+    def __init__(
+        self,
+        sample_rate: int,
+        channels: Channels,
+        num_mels: int,
+        n_fft: int,
+        window: int,
+        hop: int,
+        normalize: Normalize,
+        max_seconds: float | None,
+    ) -> None:
+        self.sample_rate, self.channels, self.max_seconds = sample_rate, channels, max_seconds
+        self.num_mels, self.n_fft, self.window, self.hop = num_mels, n_fft, window, hop
+        self.normalize = normalize
+
+    @cached_property
+    def _spectrogram(self) -> MelSpectrogram:
+        from a2a_audio.spectrogram import MelSpectrogram
+
+        return MelSpectrogram(self.sample_rate, self.num_mels, self.n_fft, self.window, self.hop)
+
+    def __call__(self, raw: Any) -> Item:
+        """Read, cut, resample, transform, normalise."""
+        return self._item(read_sound(raw, self.sample_rate, self.channels, self.max_seconds))
+
+    def _item(self, samples: Any) -> Item:
+        import torch
+
+        sound = torch.from_numpy(samples)
+        frames = self._spectrogram.frames(max(sound.shape[1], self.window))
+        features = torch.cat([self._spectrogram.log10(channel, frames) for channel in sound], dim=1)
+        return Item({"features": self._normalized(features)}, tokens(frames))
+
+    def _normalized(self, features: Tensor) -> Tensor:
+        features = features.clamp_(min=features.max() - DYNAMIC_RANGE)
+        if self.normalize == "fixed":
+            return features.add_(4).div_(4)
+        return features.sub_(features.mean()).div_(features.std(correction=0).add_(1e-5))
+
+    def pad(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        """`features` (N, T, channels * num_mels), zero after each sound's end, and `frames` (N,), how many are real."""
+        import torch
+
+        features = [item.tensors["features"] for item in items]
+        return {
+            "features": torch.nn.utils.rnn.pad_sequence(features, batch_first=True),
+            "frames": torch.tensor([len(each) for each in features]),
+        }
+
+    def dummy(self) -> Item:
+        """One window of silence."""
+        import numpy as np
+
+        return self._item(np.zeros((2 if self.channels == "stereo" else 1, self.window), np.float32))

@@ -1,0 +1,83 @@
+"""Sound to Whisper's log-mel input: the numbers of transformers' WhisperFeatureExtractor, computed where there is sound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from a2a_audio.reading import read_sound
+from a2a_core.structures import Item
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from a2a_audio.spectrogram import MelSpectrogram
+
+SILENCE = -1.5
+"""What log10(1e-10) becomes by (x + 4) / 4."""
+DYNAMIC_RANGE = 2.0
+"""Eight decades of power below the loudest, after the division by 4."""
+
+
+class WhisperProcessor:
+    """Sound -> Item with `input_features` (mels, frames): the frames that the sound reaches; those after it are all one value.
+
+    A sound shorter than a window needs no special care: it is followed by silence like any other.
+    """
+
+    deterministic = True
+
+    def __init__(self, numbers: Mapping[str, Any], positions: int, full: bool, max_seconds: float | None) -> None:
+        self.sample_rate, self.hop = int(numbers["sampling_rate"]), int(numbers["hop_length"])
+        self.n_fft, self.num_mels = int(numbers["n_fft"]), int(numbers["feature_size"])
+        self.limit = 2 * positions
+        """Frames that the model takes."""
+        self.full, self.max_seconds = full, max_seconds
+
+    @cached_property
+    def _spectrogram(self) -> MelSpectrogram:
+        from a2a_audio.spectrogram import MelSpectrogram
+
+        return MelSpectrogram(self.sample_rate, self.num_mels, self.n_fft, self.n_fft, self.hop)
+
+    def __call__(self, raw: Any) -> Item:
+        """Read, cut, resample, transform, normalise; ValueError for sound that is longer than the model hears."""
+        samples = read_sound(raw, self.sample_rate, "mono", self.max_seconds)[0]
+        heard = self.limit * self.hop
+        if len(samples) > heard:
+            seconds = heard / self.sample_rate
+            raise ValueError(
+                f"the sound lasts {len(samples) / self.sample_rate:.2f} s, the model hears {seconds:g} s: "
+                f"`max_seconds = {seconds:g}` would cut it"
+            )
+        return self._item(samples)
+
+    def _item(self, samples: Any) -> Item:
+        import torch
+
+        frames = min(self._spectrogram.touched(len(samples)), self.limit)
+        features = self._spectrogram.log10(torch.from_numpy(samples), frames, end=self.limit * self.hop)
+        features.clamp_(min=features.max() - 4 * DYNAMIC_RANGE).add_(4).div_(4)
+        return Item({"input_features": features.T.contiguous()}, -(-self._spectrogram.frames(len(samples)) // 2))
+
+    def pad(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        """`input_features` (N, mels, frames), each continued by its own silence, and `mask` (N, T), the sounds' tokens."""
+        import torch
+
+        lengths = torch.tensor([item.length for item in items])
+        longest = int(lengths.max())
+        # the last token's convolutions reach two frames beyond it; padding by zero must not come into it
+        frames = self.limit if self.full else min(2 * longest + 2, self.limit)
+        features = torch.empty(len(items), self.num_mels, frames)
+        for padded, item in zip(features, items, strict=True):
+            sound = item.tensors["input_features"][:, :frames]
+            padded[:, : sound.shape[1]] = sound
+            padded[:, sound.shape[1] :] = (item.tensors["input_features"].max() - DYNAMIC_RANGE).clamp(min=SILENCE)
+        return {"input_features": features, "mask": torch.arange(longest) < lengths[:, None]}
+
+    def dummy(self) -> Item:
+        """One sample of silence."""
+        import numpy as np
+
+        return self._item(np.zeros(1, np.float32))
