@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from importlib import import_module
+from inspect import signature
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
-from pluggy import PluginManager, PluginValidationError
+from pluggy import PluginManager
 
 from a2a_core import hookspecs
 from a2a_core.components import KINDS
@@ -46,8 +47,12 @@ class Plugin:
     """What importing it took."""
     slow: tuple[str, ...] = ()
     """Large packages that importing it brought in, though only `build` needs them."""
-    location: str = "?"
-    """Where it comes from: the folder of an editable installation, else the one that it is installed in."""
+    point: Point | None = attrs.field(default=None, repr=False)
+
+    @property
+    def location(self) -> str:
+        """Where it comes from: the folder of an editable installation, else the one that it is installed in."""
+        return self.point.location if self.point else "?"
 
 
 def among(name: str, dist: str, allow: frozenset[str]) -> bool:
@@ -55,72 +60,62 @@ def among(name: str, dist: str, allow: frozenset[str]) -> bool:
     return name in allow or canonical(dist) in {CORE, *map(canonical, allow)}
 
 
-class Hooks(PluginManager):
-    """pluggy's manager, which need not look at names that cannot be hooks."""
-
-    def __init__(self) -> None:
-        super().__init__("a2a")
-        self.add_hookspecs(hookspecs)
-
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
-        """None for what is no hook."""
-        return super().parse_hookimpl_opts(plugin, name) if name.startswith("a2a_") else None
-
-
-def load(point: Point, hooks: Hooks) -> Plugin:
+def load(point: Point, manager: PluginManager) -> Plugin:
     """Import one plugin; whatever is wrong with it, SystemExit included, stays its own."""
-    found = Plugin(point.name, point.module, point.dist, point.version, location=point.location)
+    found = Plugin(point.name, point.module, point.dist, point.version, point=point)
     before, start = set(sys.modules), time.perf_counter()
+    module, trace = guarded(lambda: import_module(point.module))
+    found = attrs.evolve(
+        found,
+        seconds=time.perf_counter() - start,
+        slow=tuple(name for name in SLOW if name in sys.modules and name not in before),
+    )
+    if trace is not None:
+        return attrs.evolve(found, errors=(trace.error,), trace=trace.text)
+    offers, errors, text = collect(module, manager)
+    return attrs.evolve(found, offers=offers, errors=tuple(errors), trace=text)
+
+
+class Failure(NamedTuple):
+    """An exception of a plugin, in a line and in full."""
+
+    error: str
+    text: str
+
+
+def guarded(call: Callable[[], Any]) -> tuple[Any, Failure | None]:
+    """What a plugin's code returns, or how it fails; what it prints must not end up in what we print."""
     try:
-        with redirect_stdout(sys.stderr):  # what it prints must not end up in what we print
-            module = import_module(point.module)
-        found = attrs.evolve(
-            found,
-            seconds=time.perf_counter() - start,
-            slow=tuple(name for name in SLOW if name in sys.modules and name not in before),
-        )
         with redirect_stdout(sys.stderr):
-            offers, errors = collect(module, hooks)
+            return call(), None
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         import traceback
 
-        return attrs.evolve(found, errors=(said(error),), trace=traceback.format_exc())
-    return attrs.evolve(found, offers=offers, errors=tuple(errors))
+        return None, Failure(f"{type(error).__name__}: {' '.join(str(error).split())}", traceback.format_exc())
 
 
-def said(error: BaseException) -> str:
-    """An exception in one line."""
-    if isinstance(error, PluginValidationError):
-        return " ".join(str(error).split("\n", 1)[-1].split())
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def collect(module: ModuleType, hooks: Hooks) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """What a plugin's hooks offer, and what is wrong with them."""
-    if hooks.is_registered(module):
-        return {}, [f"`{module.__name__}` is another entry point's module, too"]
-    hooks.register(module)
+def collect(module: ModuleType, manager: PluginManager) -> tuple[dict[str, dict[str, str]], list[str], str]:
+    """What a plugin's hooks offer, what is wrong with them, and the traceback of the last that fails."""
     offers: dict[str, dict[str, str]] = {}
-    errors = []
-    for caller in hooks.get_hookcallers(module) or ():
-        if caller.name not in hookspecs.HOOKS:
-            errors.append(f"no hook is called `{caller.name}`: {suggest(caller.name, hookspecs.HOOKS)}")
-            continue
-        implementation = next(each for each in caller.get_hookimpls() if each.plugin is module)
-        kind = hookspecs.HOOKS[caller.name]
-        offered, wrong = sound(implementation.function(), kind)
-        errors += [f"`{caller.name}` {text}" for text in wrong]
-        if offered:
-            offers[kind] = offered
-    errors += [f"`{name}` lacks `@hookimpl`" for name in hookspecs.HOOKS if unmarked(getattr(module, name, None))]
-    return offers, errors
-
-
-def unmarked(hook: object) -> bool:
-    """A function that is named like a hook, and is none."""
-    return callable(hook) and not hasattr(hook, "a2a_impl")
+    errors, trace = [], ""
+    for name in [name for name in vars(module) if name.startswith("a2a_")]:
+        hook = getattr(module, name)
+        options = manager.parse_hookimpl_opts(module, name)
+        kind = hookspecs.HOOKS.get(name)
+        if options is None:
+            errors += [f"`{name}` lacks `@hookimpl`"] if kind and callable(hook) else []
+        elif kind is None:
+            errors.append(f"no hook is called `{name}`: {suggest(name, hookspecs.HOOKS)}")
+        elif taken := list(signature(hook).parameters):
+            errors.append(f"`{name}` takes no arguments, not `{', '.join(taken)}`")
+        else:
+            offered, failure = guarded(hook)
+            offers[kind], wrong = ({}, [f"fails: {failure.error}"]) if failure else sound(offered, kind)
+            errors += [f"`{name}` {text}" for text in wrong]
+            trace = failure.text if failure else trace
+    return {kind: names for kind, names in offers.items() if names}, errors, trace
 
 
 def sound(offered: object, kind: str) -> tuple[dict[str, str], list[str]]:
@@ -200,9 +195,9 @@ class Catalog:
         """Load every plugin, or those whose entry point or distribution is in `allow`; the others are not imported."""
         every = points()
         chosen = [point for point in every if allow is None or among(point.name, point.dist, allow)]
-        hooks = Hooks()
+        manager = PluginManager("a2a")
         out = {point.dist for point in every if point not in chosen}
-        return cls(tuple(unique([load(point, hooks) for point in chosen])), tuple(sorted(out)))
+        return cls(tuple(unique([load(point, manager) for point in chosen])), tuple(sorted(out)))
 
     def narrowed(self, allow: frozenset[str] | None) -> Catalog:
         """Only what is allowed."""
@@ -295,16 +290,16 @@ class Catalog:
         place = plugin.offers[kind][name]
         who = f"{kind} `{name}` of {plugin.dist} {plugin.version} (`{place}`)"
         module, _, attribute = place.partition(":")
-        try:
-            with redirect_stdout(sys.stderr):
-                item: object = import_module(module)
-                for part in attribute.split("."):
-                    item = getattr(item, part)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            text = f"{who} fails to load: {said(error)}"
-            raise A2AError(text, hint=f"see `a2a plugins doctor {plugin.name}`") from error
+
+        def load_class() -> Any:
+            found: object = import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+            return found
+
+        item, failure = guarded(load_class)
+        if failure:
+            raise A2AError(f"{who} fails to load: {failure.error}", hint=f"see `a2a plugins doctor {plugin.name}`")
         if wrong := fault(item, kind, name):
             raise A2AError(f"{who} {wrong}", hint=f"tell the authors of {plugin.dist}")
         return item

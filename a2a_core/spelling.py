@@ -62,7 +62,7 @@ def spell(wanted: Any, many: bool = False) -> str:
         return f"{wanted.kind}s" if many else f"a {wanted.kind}"
     if isinstance(wanted, type) and issubclass(wanted, Options):
         return "tables" if many else "a table"
-    raise TypeError(f"TOML cannot express {getattr(wanted, '__name__', wanted)}")
+    raise TypeError(f"TOML cannot express {wanted.__name__ if isinstance(wanted, type) and not get_args(wanted) else wanted}")
 
 
 def quoted(value: Any) -> str:
