@@ -86,7 +86,7 @@ class Check:
             raise
         except CheckFailed as failure:
             rule = (self.invariant.__doc__ or "").strip().splitlines()[0]
-            failure.args = (f"{self.subject.label}: {failure}\n  the rule: {rule}",)
+            failure.args = (f"{failure}\n  the rule: {rule}",)
             raise
 
     def result(self) -> CheckResult:
@@ -135,8 +135,8 @@ def attempt(what: str, because: str = "", remedy: str = "") -> Iterator[None]:
 
 def raised(error: BaseException) -> str:
     """An exception in a line."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def where(error: BaseException) -> str:

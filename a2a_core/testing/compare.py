@@ -6,7 +6,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from a2a_core.testing.check import fail
 
 TOLERANCE = 1e-4
 """Largest difference, as a fraction of the largest value, that counts as rounding in float32."""
+
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @contextmanager
@@ -99,7 +102,7 @@ def weighted_sum(tree: Any) -> Tensor:
     return total
 
 
-def enlivened(module: nn.Module) -> nn.Module:
+def enlivened(module: M) -> M:
     """The module with noise on every parameter: gates and scales that start at zero hide what lies behind them."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -137,7 +137,7 @@ def padding_is_invisible(subject: EncoderSubject) -> None:
         alone = subject.encode(module, [item])
         padding = together.values.shape[1] - item.length
         same(
-            f"example {index} ({item.length} tokens) changes with {padding} positions of padding",
+            f"example {index} ({item.length} tokens) changes in a batch that pads it by {padding}",
             alone.values[0][alone.mask[0]],
             together.values[index][together.mask[index]],
             "a convolution, a pooling, a normalisation over time or attention that reads the padding",
@@ -148,10 +148,11 @@ def padding_is_invisible(subject: EncoderSubject) -> None:
 def neighbours_are_invisible(subject: EncoderSubject) -> None:
     """An item gives the same tokens whatever stands beside it, in training too (dropout draws the same there)."""
     first, longest = subject.items[0], max(subject.items, key=lambda item: item.length)  # the shape of the batch stays
-    for training in (False, True):
+    one, other = ([first, neighbour, longest] for neighbour in subject.items[:2])
+    for training, neighbours in ((False, other), (False, [first, longest, subject.items[1]]), (True, other)):
         module = subject.lively().train(training)
-        one, other = ([first, neighbour, longest] for neighbour in subject.items[:2])
-        a, b = subject.encode(module, one), subject.encode(module, other)
+        with attempt(f"forward in {'training' if training else 'evaluation'} mode"):
+            a, b = subject.encode(module, one), subject.encode(module, neighbours)
         same(
             f"example 0 changes when another item of its batch does ({'training' if training else 'evaluation'} mode)",
             a.values[0][a.mask[0]],
@@ -170,40 +171,45 @@ def missing_modality_is_invisible(subject: EncoderSubject) -> None:
 
     reference = ReferenceEncoder()
     numbers = [reference.processor()(raw) for raw in reference.examples(subject.folder)]
-    model = model_with(subject.config)
-    enlivened(model)
     collate = PadCollator().build({"it": subject.processor, "other": reference.processor()}, {}, {})
-    without = sample(0, {"other": [numbers[0]]})
-    alone = model.train()(collate([without])["inputs"])
-    torch.autograd.backward(alone.outputs["head"]["values"].sum() + alone.anchor)
-    encoder = model.encoders["it"]
-    wrong = [name for name, p in encoder.named_parameters() if p.requires_grad and (p.grad is None or not finite(p.grad))]
+    without = collate([sample(0, {"other": [numbers[0]]})])["inputs"]
+    beside = sample(1, {"it": subject.items[:2], "other": [numbers[1]]})
+    both = collate([sample(0, {"other": [numbers[0]]}), beside])["inputs"]
+    model = enlivened(model_with(subject.config)).train()
+    present, absent = gradients(model, both), gradients(model, without)
+    reached = [name for name, gradient in present.items() if gradient is not None]
+    wrong = [name for name in reached if absent[name] is None or not finite(absent[name])]
     expect(
         not wrong,
-        f"in a batch without this modality, the gradients of {listed(wrong)} are missing or NaN",
+        f"gradients that are missing or NaN in a batch without this modality: {listed(wrong)}",
         because="the dummy item makes NaN (a mean over no time, a normalisation of zeros), or a branch skips the parameter",
         remedy="make the dummy a real, short medium (silence, a black picture), and clamp before dividing",
     )
     model.eval()
     with torch.no_grad():
-        beside = sample(1, {"it": subject.items[:2], "other": [numbers[1]]})
-        lone = model(collate([without])["inputs"]).outputs["head"]["values"]
-        both = model(collate([without, beside])["inputs"]).outputs["head"]["values"]
+        alone, together = (model(inputs).outputs["head"]["values"][0] for inputs in (without, both))
     same(
         "a sample without this modality changes beside one that has it",
-        lone[0],
-        both[0],
+        alone,
+        together,
         "the dummy's or a neighbour's tokens reach it: NaN times 0, or a statistic over the batch",
         "keep items apart; see neighbours_are_invisible",
     )
 
 
+def gradients(model: Any, inputs: Any) -> dict[str, Tensor | None]:
+    """What the encoder's parameters get from a batch."""
+    model.zero_grad()
+    with attempt(f"forward and backward of {inputs['size']} samples in training mode"):
+        result = model(inputs)
+        torch.autograd.backward(result.outputs["head"]["values"].sum() + result.anchor)
+    return {name: parameter.grad for name, parameter in model.encoders["it"].named_parameters()}
+
+
 def frozen_stays_unchanged(subject: EncoderSubject) -> None:
     """With `freeze = true` a training step changes nothing of the encoder, buffers included."""
     config = attrs.evolve(cast("Any", subject.config), freeze=True)
-    model = model_with(config)
-    enlivened(model)
-    model.train()
+    model = enlivened(model_with(config)).train()
     encoder = model.encoders["it"]
     before = {name: tensor.clone() for name, tensor in state(encoder).items()}
     row = torch.arange(len(subject.items))

@@ -186,14 +186,14 @@ def absent_modality_keeps_gradients(subject: FusionSubject) -> None:
         missing = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
         expect(
             not missing,
-            f"in a batch of {dict(samples[0])}, {listed(missing)} get no gradient at all (None)",
+            f"parameters without any gradient (None) in a batch of {dict(samples[0])}: {listed(missing)}",
             because="a branch: `if key in encoded`, `if mask.any()`",
             remedy="run every layer whatever the batch holds, and mask its result",
         )
         broken = [name for name, p in module.named_parameters() if p.grad is not None and not finite(p.grad)]
         expect(
             not broken,
-            f"in a batch of {dict(samples[0])}, the gradients of {listed(broken)} are NaN or infinite",
+            f"gradients that are NaN or infinite in a batch of {dict(samples[0])}: {listed(broken)}",
             because="a softmax over masked tokens alone, or a mean of nothing, though its result is masked afterwards",
             remedy="let something always be seen (a bottleneck, a learned token); clamp(min=1) before dividing",
         )

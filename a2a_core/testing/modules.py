@@ -28,7 +28,7 @@ def builds_on_meta(subject: Subject) -> None:
     real = [name for name, tensor in state(module).items() if not tensor.is_meta]
     expect(
         not real,
-        f"built on the meta device, {listed(real)} lie elsewhere",
+        f"built on the meta device, but lying elsewhere: {listed(real)}",
         because='`device="cpu"`, torch.from_numpy or a tensor that was made at import',
         remedy=META,
     )
@@ -64,7 +64,7 @@ def same_seed_same_weights(subject: Subject) -> None:
     changed = [name for name, tensor in first.items() if not torch.equal(tensor.nan_to_num(), second[name].nan_to_num())]
     expect(
         not changed,
-        f"built twice from the same seed, {listed(changed)} differ",
+        f"built twice from the same seed, but different: {listed(changed)}",
         because="a generator of its own without a fixed seed, numpy's, or memory that is never initialised",
         remedy="draw from torch's global generator (torch.nn.init does), nowhere else",
     )
@@ -78,7 +78,7 @@ def initialises_itself(subject: Subject) -> None:
     wrong += [f"{name} (0 elements)" for name, tensor in module.named_parameters() if not tensor.numel()]
     expect(
         not wrong,
-        f"after build(), {listed(wrong)} hold NaN, infinity or nothing",
+        f"NaN, infinite or empty after build(): {listed(wrong)}",
         because="torch.empty, nn.Parameter(torch.empty(...)) or to_empty without an initialisation after it",
         remedy="initialise in __init__: nn.init.trunc_normal_(self.latent, std=0.02)",
     )
@@ -87,7 +87,7 @@ def initialises_itself(subject: Subject) -> None:
 def has_no_scalar_parameters(subject: Subject) -> None:
     """No parameter is 0-dimensional: FSDP2 refuses them."""
     scalars = [name for name, tensor in subject.fresh().named_parameters() if tensor.dim() == 0]
-    expect(not scalars, f"{listed(scalars)} are 0-dimensional, which FSDP2 refuses", remedy="give it the shape (1,)")
+    expect(not scalars, f"0-dimensional parameters, which FSDP2 refuses: {listed(scalars)}", remedy="give it the shape (1,)")
 
 
 def keeps_tensors_registered(subject: Subject) -> None:
@@ -95,17 +95,19 @@ def keeps_tensors_registered(subject: Subject) -> None:
 
     A plain attribute is neither moved to the device, nor saved, nor made real after a build on the meta device.
     """
+    whole = subject.fresh()
+    subject.outputs(whole)  # what it keeps from one pass to the next counts too
+    own = vars(nn.Module())
     plain = [
         f"{prefix}.{name}" if prefix else name
-        for prefix, module in subject.fresh().named_modules()
+        for prefix, module in whole.named_modules()
         for name, value in vars(module).items()
-        if not name.startswith("_") or isinstance(value, Tensor)
-        if tensors(value)
+        if name not in own and tensors(value)
     ]
     expect(
         not plain,
-        f"{listed(plain)} hold tensors that are neither parameters nor buffers",
-        because="self.table = torch.arange(...) in __init__",
+        f"attributes that hold tensors which are neither parameters nor buffers: {listed(plain)}",
+        because="self.table = torch.arange(...) in __init__, or a cache that forward fills",
         remedy='self.register_buffer("table", ..., persistent=False), and a method reset_buffers() that fills it again',
     )
 
@@ -135,7 +137,7 @@ def gradient_reaches_every_parameter(subject: Subject) -> None:
     ]
     expect(
         not broken,
-        f"the gradients of {listed(broken)} are NaN or infinite",
+        f"gradients that are NaN or infinite: {listed(broken)}",
         because="a softmax over nothing but padding, sqrt or norm at 0, a division by a length of 0",
         remedy="clamp before dividing; let a fully masked row attend to something and mask its output",
     )
@@ -179,7 +181,7 @@ def refills_its_buffers(subject: Subject) -> None:
     wrong = [name for name, buffer in lost.items() if not torch.equal(buffer, got[name])]
     expect(
         not wrong,
-        f"{listed(wrong)} are not saved (persistent=False), and hold garbage after loading",
+        f"not saved (persistent=False), and garbage after loading: {listed(wrong)}",
         because="a buffer that only __init__ fills",
         remedy="fill it in reset_buffers(self), in place (self.table.copy_(...)), and call that in __init__",
     )
@@ -204,7 +206,7 @@ def works_under_autocast(subject: Subject) -> None:
     ]
     expect(
         not wrong,
-        f"under bfloat16 autocast {listed(wrong)} hold NaN or infinity",
+        f"NaN or infinite under bfloat16 autocast: {listed(wrong)}",
         because="-1e9 or finfo(float32).min added in another dtype, a softmax over nothing but masked positions, a log of 0",
         remedy="use boolean masks in scaled_dot_product_attention, torch.finfo(x.dtype).min, and float32 for logs and sums",
     )
@@ -224,7 +226,7 @@ def is_deterministic_in_evaluation(subject: Subject) -> None:
     expect(
         not changed, f"forward changes its input {listed(changed)}", because="an operation in place (x += ..., x[...] = ...)"
     )
-    altered = [name for name, tensor in state(module).items() if not torch.equal(tensor, kept[name])]
+    altered = [name for name, tensor in state(module).items() if name not in kept or not torch.equal(tensor, kept[name])]
     expect(
         not altered,
         f"forward in evaluation mode changes {listed(altered)}: a frozen part would not stay frozen",
@@ -286,9 +288,10 @@ def revived(subject: Subject) -> Any:
     with uninitialised_is_nan():
         module = on_meta(subject).to_empty(device="cpu")
     for part in module.modules():
-        if hasattr(part, "reset_buffers"):
+        reset = getattr(part, "reset_buffers", None)
+        if reset is not None:
             with attempt(f"reset_buffers() of {type(part).__name__}", remedy="write in place"), torch.no_grad():
-                part.reset_buffers()
+                reset()
     return module
 
 
