@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from a2a_fusion import attention
 from a2a_fusion.attention import Attention, Block, Shape
 from a2a_fusion.streams import place
 
@@ -105,3 +106,16 @@ def test_a_block_keeps_no_tensor_from_call_to_call(kit):
     assert torch.equal(module(stream([[1, 1, 1, 1]], 3)).values, first)
     assert set(vars(module.attention)) == before
     assert not list(module.buffers())
+
+
+def test_no_kernel_is_asked_for_a_softmax_over_nothing(monkeypatch):
+    """Some kernels answer NaN there; the CPU's does not, so what is asked has to be looked at."""
+    asked = []
+    original = attention.F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        attention.F,
+        "scaled_dot_product_attention",
+        lambda *given, **more: asked.append(more["attn_mask"]) or original(*given, **more),
+    )
+    Attention(shape())(stream(QUERIES, 1, torch.float32), stream(KEYS, 2, torch.float32))
+    assert asked[0].any(-1).all()
