@@ -11,7 +11,7 @@ test_plugin = suite("a2a-fusion")
 OTHERS = [
     Concat(pool="attention"),
     Bottleneck(num_heads=2, layers=3, fusion_layer=2, pool="mean", gate="channel"),
-    CrossAttention(num_heads=2, layers=2, pool="mean", query="image", gate="none"),
+    CrossAttention(num_heads=2, layers=2, pool="mean", gate="none"),
     Perceiver(num_heads=2, num_latents=2, layers=3, share_weights=True),
 ]
 
