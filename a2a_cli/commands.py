@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from a2a_core.errors import A2AError
-from a2a_core.plugins import Catalog, Plugin, said
+from a2a_core.plugins import Catalog, Plugin, guarded
 
 
 def offered(catalog: Catalog, taken: Collection[str]) -> dict[str, Plugin]:
@@ -22,15 +22,18 @@ def load(plugin: Plugin, name: str) -> click.Command:
     """Import one plugin's command; A2AError when it is broken, whatever it raises."""
     place = plugin.offers["command"][name]
     who = f"command `{name}` of {plugin.dist} {plugin.version} (`{place}`)"
-    module, _, attribute = place.partition(":")
-    try:
-        command: object = import_module(module)
-        for part in attribute.split("."):
-            command = getattr(command, part)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise A2AError(f"{who} fails to load: {said(error)}", hint=f"see `a2a plugins doctor {plugin.name}`") from error
+    command, failure = guarded(lambda: found_at(place))
+    if failure:
+        raise A2AError(f"{who} fails to load: {failure.error}", hint=f"see `a2a plugins doctor {plugin.name}`")
     if not isinstance(command, click.Command):
         raise A2AError(f"{who} is no click command", hint=f"tell the authors of {plugin.dist}")
     return command
+
+
+def found_at(place: str) -> object:
+    """What lies at `package.module:Name`, imported now."""
+    module, _, attribute = place.partition(":")
+    found: object = import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found

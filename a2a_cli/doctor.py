@@ -9,16 +9,16 @@ import json
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 import click
 
+from a2a_cli.commands import found_at, load
 from a2a_core.components import KINDS
 from a2a_core.errors import A2AError
-from a2a_core.plugins import SLOW, Catalog, Plugin
+from a2a_core.plugins import SLOW, Catalog, Plugin, guarded
 
 SLOW_SECONDS = 0.1
 """An import above this is felt: every command imports every plugin, and `a2a check` the classes that its recipe names."""
@@ -86,34 +86,33 @@ def examine(name: str, dist: str) -> tuple[list[Broken], list[str]]:
     found = next((plugin for plugin in every if (plugin.name, plugin.dist) == (name, dist)), None)
     if found is None:
         return [Broken(message="it has gone since it was listed", trace="")], []
-    broken = [Broken(message=error, trace="") for error in found.errors]
-    if found.trace:
-        broken[0]["trace"] = found.trace
+    broken = [Broken(message=error, trace="" if place else found.trace) for place, error in enumerate(found.errors)]
     slow = list(tardy(f"the module `{found.module}`", found.seconds, found.slow))
     catalog = Catalog((found,))
     for kind, names in found.offers.items():
         for each in names:
             before, start = set(sys.modules), time.perf_counter()
-            try:
-                bring(catalog, found, kind, each)
-            except A2AError as error:
-                broken.append(Broken(message=error.problems[0].message, trace=trace(error.__cause__)))
+            broken += fault(catalog, found, kind, each)
             heavy = [module for module in SLOW if module in sys.modules and module not in before]
             slow += tardy(f"{kind} `{each}`", time.perf_counter() - start, heavy)
     return broken, slow
 
 
-def bring(catalog: Catalog, plugin: Plugin, kind: str, name: str) -> None:
-    """Import what is offered, or read it; A2AError when that fails."""
-    if kind in KINDS:
-        catalog.find(kind, f"{plugin.dist}:{name}")
-    elif kind == "command":
-        from a2a_cli.commands import load
-
-        load(plugin, name)
-    else:
-        path = catalog.preset(f"{plugin.dist}:{name}")
-        readable(path, f"preset `{name}` of {plugin.dist} {plugin.version}")
+def fault(catalog: Catalog, plugin: Plugin, kind: str, name: str) -> Iterator[Broken]:
+    """Why something that is offered cannot be used."""
+    place, trace = plugin.offers[kind][name], ""
+    try:
+        if kind == "preset":
+            readable(catalog.preset(f"{plugin.dist}:{name}"), f"preset `{name}` of {plugin.dist} {plugin.version}")
+            return
+        _, failure = guarded(lambda: found_at(place))
+        trace = failure.text if failure else ""
+        if kind in KINDS:
+            catalog.find(kind, f"{plugin.dist}:{name}")
+        else:
+            load(plugin, name)
+    except A2AError as error:
+        yield Broken(message=error.problems[0].message, trace=trace)
 
 
 def readable(path: Path, who: str) -> None:
@@ -124,11 +123,6 @@ def readable(path: Path, who: str) -> None:
         tomli.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise A2AError(f"{who} cannot be read ({path}): {error}") from None
-
-
-def trace(error: BaseException | None) -> str:
-    """An exception's traceback."""
-    return "".join(traceback.format_exception(error)) if error is not None else ""
 
 
 def tardy(what: str, seconds: float, heavy: Sequence[str]) -> Iterator[str]:

@@ -40,8 +40,9 @@ def fill_(recipe: Path, sets: tuple[str, ...], without: tuple[str, ...], output:
 def schema_(output: Path | None) -> None:
     """Print the JSON Schema of recipes.
 
-    It knows every component that is installed. An editor that reads it completes and checks recipes while they are written. With Taplo, or Even Better TOML in
-    VS Code: run `a2a recipe schema -o recipe.schema.json` and begin the recipe with the line
+    It knows every component that is installed. An editor that reads it completes and checks recipes while they are
+    written. With Taplo, or Even Better TOML in VS Code: run `a2a recipe schema -o recipe.schema.json` and begin the recipe
+    with the line
 
     \b
         #:schema ./recipe.schema.json

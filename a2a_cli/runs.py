@@ -21,6 +21,7 @@ ARTIFACTS = {
     "model": "the trained model",
     "checkpoints": "to resume from",
     "metrics.jsonl": "history, a JSON object a line",
+    "tensorboard": "curves: `tensorboard --logdir` with this folder",
     "quarantine.jsonl": "rows that could not be read",
     "report.html": "report",
     "recipe.toml": "the recipe, complete",
