@@ -67,6 +67,10 @@ class Lazy(click.Group):
             names = self.list_commands(ctx)
             message = f"{error.message}{unfound(error.command_name, names, catalog(ctx))}"
             raise click.NoSuchCommand(error.command_name, message, possibilities=names, ctx=ctx) from None
+        except A2AError:
+            if not ctx.resilient_parsing:
+                raise
+            return None, None, []  # completion has nowhere to explain a broken command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Names and short help."""
@@ -135,8 +139,9 @@ def catalog(ctx: click.Context) -> Catalog:
     """The plugins, loaded once a call."""
     from a2a_core.plugins import Catalog
 
-    found: Catalog = ctx.meta.setdefault("a2a.catalog", None) or Catalog.installed()
-    ctx.meta["a2a.catalog"] = found
+    if "a2a.catalog" not in ctx.meta:
+        ctx.meta["a2a.catalog"] = Catalog.installed()
+    found: Catalog = ctx.meta["a2a.catalog"]
     return found
 
 

@@ -41,6 +41,18 @@ def test_parts_may_be_left_out(recipe: Path, run) -> None:
     assert run("check", recipe, "--without", "metrics.hist").exit_code == 2
 
 
+def test_what_a_run_needs_is_listed(recipe: Path, run) -> None:
+    assert "needs more" not in run("check", recipe).output
+    result = run("check", recipe, "--without", "data.train", "--without", "fusion")
+    assert result.exit_code == 0
+    more = result.output.partition("to run, it needs more:\n")[2]
+    assert "`[data.train]`" in more
+    assert "`[fusion]`" in more
+    found = json.loads(run("check", recipe, "--json", "--without", "fusion").stdout)
+    assert found["ok"] is True
+    assert ["fusion" in each["message"] for each in found["needs"]] == [True]
+
+
 def test_all_mistakes_are_shown_at_once_with_suggestions(recipe: Path, run) -> None:
     recipe.write_text(BROKEN)
     result = run("check", recipe)

@@ -250,6 +250,7 @@ def test_commands_complete(make_plugin) -> None:
     make_plugin("acme-p", {"a2a_commands": {"paint": "acme_p.cli:paint"}}, cli="raise SystemExit")
     found = completions("a2a p", PYTHONPATH=str(make_plugin.folder))
     assert found == ["plain,plugins", "plain,predict", "plain,paint"]
+    completions("a2a paint --", PYTHONPATH=str(make_plugin.folder))
     assert completions("a2a plugins do") == ["plain,doctor"]
     assert completions("a2a check --js") == ["plain,--json"]
     assert completions("a2a --ver") == ["plain,--version"]
