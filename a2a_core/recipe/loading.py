@@ -153,12 +153,11 @@ def misnamed(tree: Node) -> Iterator[Problem]:
     """Names that modules, files and columns cannot have."""
     for kind in TABLES:
         for name, node in table(tree, kind).items():
+            text = f"`{name}` cannot be a name in `[{kind}]`"
             if name.startswith("_") or not name.replace("-", "_").isidentifier():
-                yield Problem(
-                    f"`{name}` cannot be a name in `[{kind}]`", node.key, "letters, digits, `-` and `_`, a letter first"
-                )
+                yield Problem(text, node.key, "letters, digits, `-` and `_`, a letter first")
             elif kind in MODULES and name in RESERVED:
-                yield Problem(f"`{name}` cannot be a name in `[{kind}]`: modules have something of that name", node.key)
+                yield Problem(f"{text}: torch's modules have something of that name", node.key)
 
 
 def absent(tree: Node) -> Iterator[Problem]:
