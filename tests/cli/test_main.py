@@ -149,7 +149,7 @@ def raising(monkeypatch: pytest.MonkeyPatch):
     """Make `a2a check x` raise."""
 
     def install(error: BaseException) -> None:
-        def fail(*_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise error
 
         monkeypatch.setattr("a2a_cli.check.load_recipe", fail)
@@ -191,7 +191,7 @@ def test_an_unexpected_exception_keeps_its_traceback_and_asks_for_a_report(tmp_p
     code = (
         "import sys\nsys.argv = ['a2a', 'check', 'my recipe.toml']\n"
         "from a2a_cli import check, main\n"
-        "def fail(*_): raise ZeroDivisionError('oh')\n"
+        "def fail(*_, **__): raise ZeroDivisionError('oh')\n"
         "check.load_recipe = fail\nmain.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
