@@ -73,7 +73,7 @@ class LossSubject(ModuleSubject[LossConfig]):
         outputs = {name: leaf(value[chosen] if sliced(value) else value) for name, value in outputs.items()}
         targets = {name: value[chosen] if sliced(value) else value for name, value in targets.items()}
         with seeded():
-            with attempt(f"count() of {len(chosen)} samples"):
+            with attempt(f"count() of {len(chosen)} samples", "it uses its parameters, or what forward left behind"):
                 counts = module.count({"size": len(chosen)}, targets)
             with attempt(f"forward of {len(chosen)} samples"):
                 totals = module(outputs, targets)
@@ -213,15 +213,15 @@ def nothing_to_count_is_zero(subject: LossSubject) -> None:
     module = subject.lively()
     judged = subject.judge(module, [SIZE - 1])
     for name, count in judged.counts.items():
-        total = judged.totals[name]
+        total = judged.totals[name].item()
         if subject.config.scope == "window" and count:
             continue
         expect(
             count == 0, f"`{name}` counts {count:g} in a batch without any target", remedy="count what forward does not ignore"
         )
         expect(
-            float(total) == 0,
-            f"the total of `{name}` is {float(total):g} in a batch without any target",
+            total == 0,
+            f"the total of `{name}` is {total:g} in a batch without any target",
             because="a mean of nothing is NaN; a regulariser that does not depend on targets",
             remedy="sum over the targets that count: outputs[valid].sum() is 0 and connected",
         )

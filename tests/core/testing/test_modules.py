@@ -205,7 +205,12 @@ GARBAGE = {"same_seed_same_weights", "is_deterministic_in_evaluation", "works_un
     ("module", "check", "says", "besides"),
     [
         (BuildsOnTheCpu, "builds_on_meta", "lying elsewhere: `shift`", set()),
-        (ReadsWhileBuilding, "builds_on_meta", "in __init__: self.limit", {"runs_on_meta", "saved_is_what_is_loaded", "refills_its_buffers"}),
+        (
+            ReadsWhileBuilding,
+            "builds_on_meta",
+            "in __init__: self.limit",
+            {"runs_on_meta", "saved_is_what_is_loaded", "refills_its_buffers"},
+        ),
         (Branches, "runs_on_meta", "in forward: return super", set()),
         (OtherShapeOnMeta, "runs_on_meta", "(4, 36, 1)", set()),
         (HasItsOwnGenerator, "same_seed_same_weights", "`linear.weight`", {"saved_is_what_is_loaded"}),
