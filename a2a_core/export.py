@@ -18,12 +18,15 @@ def export(model: A2AModel, folder: Path) -> None:
     """Write the model to `folder`; RunFailed when what was read back is not what was to be written."""
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    with explained(folder):
-        model.save_pretrained(partial)
-        verify(model, partial)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.replace(folder)
+    try:
+        with explained(folder):
+            model.save_pretrained(partial)
+            verify(model, partial)
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def verify(model: A2AModel, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -41,12 +42,26 @@ def explained(path: Path) -> Iterator[None]:
     """A full disk and a folder that may not be written are messages, not tracebacks."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except A2AError:
+        raise
+    except Exception as error:  # torch and safetensors have exceptions of their own for what the disk says
+        if full(error, path):
             raise RunFailed(f"no space left on the disk of {path}", hint="free some, then `a2a train --resume`") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise A2AError(f"{path} cannot be written: {error.strerror}") from error
         raise
+
+
+def full(error: Exception, path: Path) -> bool:
+    """Whether an error that came up while writing says, or means, that there is no space."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    return "No space left" in str(error) or shutil.disk_usage(there).free < SPARE
+
+
+SPARE = 2**20
+"""Bytes: with fewer, a writer that failed without a reason failed for this one."""
 
 
 @attrs.frozen(slots=False)

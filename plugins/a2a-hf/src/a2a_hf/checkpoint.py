@@ -22,29 +22,46 @@ def write_checkpoint(engine: Engine) -> None:
     folder = Path(engine.args.output_dir)
     final = folder / f"checkpoint-{engine.state.global_step}"
     partial = folder / f".{final.name}.partial"
-    with explained(final):
+    try:
+        with explained(final):
+            write_parts(engine, partial)
+            if engine.args.should_save:
+                note_best(engine, folder)
+                finish(engine, partial, final)
+            barrier()
+    except BaseException:
         if engine.args.should_save:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        barrier()
-        engine.save_model(str(partial), _internal_call=True)
-        engine._save_optimizer_and_scheduler(str(partial))
-        engine._save_scaler(str(partial))
-        engine._save_rng_state(str(partial))
-        barrier()
-        if engine.args.should_save:
-            note_best(engine, folder)
-            collect_states(engine)
-            engine.state.save_to_json(str(partial / "trainer_state.json"))
-            sync(partial)
-            shutil.rmtree(final, ignore_errors=True)
-            partial.replace(final)
-            best = engine.state.best_model_checkpoint
-            rotate_checkpoints(
-                output_dir=str(folder), save_total_limit=engine.args.save_total_limit, best_model_checkpoint=best, use_mtime=False
-            )
-        barrier()
+            shutil.rmtree(partial, ignore_errors=True)  # what is half-written would take space from the next try
+        raise
     note_best(engine, folder)
+
+
+def write_parts(engine: Engine, partial: Path) -> None:
+    """What every rank has to write."""
+    if engine.args.should_save:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    barrier()
+    engine.save_model(str(partial), _internal_call=True)
+    engine._save_optimizer_and_scheduler(str(partial))
+    engine._save_scaler(str(partial))
+    engine._save_rng_state(str(partial))
+    barrier()
+
+
+def finish(engine: Engine, partial: Path, final: Path) -> None:
+    """The trainer's state makes it whole; then it takes its place, and old ones go."""
+    collect_states(engine)
+    engine.state.save_to_json(str(partial / "trainer_state.json"))
+    sync(partial)
+    shutil.rmtree(final, ignore_errors=True)
+    partial.replace(final)
+    rotate_checkpoints(
+        output_dir=str(final.parent),
+        save_total_limit=engine.args.save_total_limit,
+        best_model_checkpoint=engine.state.best_model_checkpoint,
+        use_mtime=False,
+    )
 
 
 def note_best(engine: Engine, folder: Path) -> None:

@@ -54,6 +54,7 @@ class Engine(Trainer):
         """All ranks agreed to stop after this step."""
         self.window: list[Batch] = []
         self.loaders: dict[str, Loader] = {}
+        self.evaluated: dict[str, tuple[int, dict[str, Any]]] = {}
         super().__init__(
             model=job.model,
             args=args,
@@ -183,7 +184,13 @@ class Engine(Trainer):
         )
         self.quarantine.add(split, bad)
         self.record.evaluated(self.state.global_step, split, values)
+        self.evaluated[split] = (self.state.global_step, values)
         return values
+
+    def result(self, split: str) -> dict[str, Any]:
+        """A split's metrics with the weights that are exported; those of the last step may be known."""
+        step, values = self.evaluated.get(split, (-1, {}))
+        return self.evaluate_split(split) if self.args.load_best_model_at_end or step != self.state.global_step else values
 
     def _determine_best_metric(self, metrics: dict[str, Any], trial: Any) -> bool:
         """Stock, with a message for a name that no metric has."""

@@ -72,7 +72,7 @@ class HfFit:
         finished = not self.engine.interrupted or steps >= self.engine.state.max_steps
         if not finished:
             return Result("interrupted", steps, {}, time.perf_counter() - began)
-        results = {split: self.engine.evaluate_split(split) for split in job.data if split != "train"}
+        results = {split: self.engine.result(split) for split in job.data if split != "train"}
         if self.args.process_index == 0:
             export(job.model, job.run.model)
         return Result("done", steps, results, time.perf_counter() - began)
@@ -107,6 +107,11 @@ class Watch(TrainerCallback):
         if self.engine.interrupted:
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """An epoch that was broken off is not evaluated, and its checkpoint is there."""
+        if self.engine.interrupted:
+            control.should_evaluate = control.should_save = False
 
 
 @contextmanager
