@@ -2,7 +2,7 @@
 
 Measured in random order, a row of six fields: lines of JSON 5 to 7 µs, columns 9 to 11, `datasets.Dataset[i]` 20 to 33 (it
 formats a batch; single values are read from the table here), a list of dicts 0.2 to 0.9. A million rows are opened again
-in 0.07 s and take no memory of the process; the list takes 7 s and 900 MB.
+in 0.07 s and take hardly any memory; the list takes 7 s and 900 MB.
 """
 
 from __future__ import annotations
