@@ -19,7 +19,8 @@ Channels = Literal["mono", "stereo"]
 MAX_CHANNELS = 64
 STREAMED = 2**31 - 2**16
 """A wav that was written to a pipe declares at least so many bytes, because its length was not yet known."""
-_CUT_OFF = re.compile(r"^ *data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_CUT_OFF = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""What libsndfile notes of a wav, aiff or au that ends too early: it reads them all the same."""
 
 
 def read_sound(raw: Any, sample_rate: int, channels: Channels = "mono", max_seconds: float | None = None) -> Samples:
@@ -88,7 +89,7 @@ def _decode_file(file: Any, max_seconds: float | None) -> tuple[Samples, int]:
 
 
 def _refuse_cut_off(sound: soundfile.SoundFile, wanted: int, got: int) -> None:
-    # the length that an mp3 declares may be an estimate, so it proves nothing
+    # an mp3 may only estimate its length, and an ogg declares none: of those only what cannot be decoded is found out
     if got < wanted and sound.format != "MP3":
         raise ValueError(f"the sound is cut off: {got} of {wanted} samples can be read")
     found = _CUT_OFF.search(sound.extra_info)
@@ -106,7 +107,7 @@ def _decode_array(array: Any, rate: Any, max_seconds: float | None) -> tuple[Sam
         raise ValueError(f"samples must have the shape (samples,) or (samples, channels), got {samples.shape}")
     if max_seconds is not None:
         samples = samples[: round(max_seconds * rate)]
-    return _as_float(samples.reshape(len(samples), -1)), int(rate)
+    return _as_float(samples if samples.ndim == 2 else samples[:, None]), int(rate)
 
 
 def _as_float(samples: Any) -> Samples:
