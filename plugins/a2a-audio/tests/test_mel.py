@@ -2,8 +2,9 @@ import warnings
 
 import numpy as np
 import pytest
-from a2a_audio.mel import empty_filters, hertz_to_mel, mel_filter_bank, mel_to_hertz
 from transformers.audio_utils import mel_filter_bank as reference
+
+from a2a_audio.mel import empty_filters, hertz_to_mel, mel_filter_bank, mel_to_hertz
 
 
 @pytest.mark.parametrize(("mels", "n_fft", "rate"), [(80, 400, 16000), (128, 400, 16000), (64, 256, 8000), (40, 512, 22050)])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+
 from a2a_audio.reading import read_sound
 
 

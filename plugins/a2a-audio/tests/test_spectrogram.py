@@ -2,6 +2,7 @@ import pickle
 
 import pytest
 import torch
+
 from a2a_audio.mel import mel_filter_bank
 from a2a_audio.spectrogram import MelSpectrogram
 

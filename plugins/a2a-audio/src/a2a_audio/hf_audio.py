@@ -163,7 +163,7 @@ class HfAudioEncoder(EncoderConfig):
         return example_files(folder)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """A Wav2Vec2 of one layer with the group norm of the base models."""
         sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
         convolutions = {"conv_dim": [8, 8, 8], "conv_kernel": [10, 8, 4], "conv_stride": [5, 8, 4]}

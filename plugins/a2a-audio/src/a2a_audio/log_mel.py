@@ -102,7 +102,7 @@ class LogMelEncoder(EncoderConfig):
         return example_files(folder)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """Sixteen channels, one block and one layer."""
         return cls(width=16, conv_layers=1, layers=1, num_heads=2, num_mels=12, sample_rate=8000)
 
