@@ -72,9 +72,7 @@ def survives_toml(subject: Subject[Any]) -> None:
     with attempt("writing it to TOML"):
         text = f"it = {toml(plain(config) | {'use': f'{IT}:{subject.cls.name}'})}\n"
         text += "".join(f"[{table}.{toml(name)}]\n" for table, name in sorted(references(config)))
-    with attempt(
-        "reading back what was written to TOML", text.splitlines()[0], "declare options of types that a recipe can say"
-    ):
+    with attempt(f"reading back `{text.splitlines()[0]}`", "an option of a type that no recipe can say"):
         root = tree(tomli.loads(text), Document("recipe.toml"))
         got = Structurer(catalog(subject.cls), root).table(root["it"], KINDS[subject.cls.kind])
     if got == config:
@@ -95,11 +93,16 @@ def survives_toml(subject: Subject[Any]) -> None:
 EVERY = (can_be_tested, imports_nothing_heavy, is_documented, survives_toml)
 
 
-@cache
 def asked_for(modules: tuple[str, ...]) -> dict[str, str | None]:
-    """See `import_probe`."""
+    """What each module asks for, see `import_probe`; one process for all of them."""
+    return probed(modules, os.pathsep.join(path for path in sys.path if path))
+
+
+@cache
+def probed(modules: tuple[str, ...], path: str) -> dict[str, str | None]:
+    """The same, for a search path."""
     script = Path(__file__).with_name("import_probe.py")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = os.environ | {"PYTHONPATH": path}
     command = [sys.executable, "-P", str(script), *modules]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

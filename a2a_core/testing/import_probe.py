@@ -56,12 +56,12 @@ class Refusal(MetaPathFinder):
     def __init__(self) -> None:
         self.noted: list[str] = []
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """ImportError for a large package, unless somebody only looks whether it is there."""
         if name not in HEAVY:
             return
-        frames = [frame for frame in traceback.extract_stack()[:-1] if not frame.filename.startswith("<frozen")]
-        if frames[-1].name == "find_spec":
+        frames = traceback.extract_stack()[:-1]
+        if any(frame.name == "find_spec" and "importlib" in frame.filename for frame in frames):
             return
         last = next(frame for frame in reversed(frames) if "importlib" not in frame.filename)
         self.noted.append(f"{last.filename}:{last.lineno}: {last.line}")

@@ -60,7 +60,7 @@ class ReferenceEncoder(EncoderConfig):
 
         return NumbersToTokens(self.width)
 
-    def examples(self, folder: Path) -> Sequence[Any]:  # noqa: ARG002
+    def examples(self, folder: Path) -> Sequence[Any]:
         """Three lists of numbers."""
         return [[0.5, -1.0, 2.0], [1.0], [0.1, 0.2, 0.3, 0.4, 0.5]]
 
@@ -71,7 +71,7 @@ class ReferenceFusion(FusionConfig):
     name = "reference"
     width: int = option("channels of a token", default=WIDTH, gt=0)
 
-    def build(self, widths: Mapping[str, int]) -> nn.Module:  # noqa: ARG002
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
         """Tokens of `width` channels -> Fused."""
         from a2a_core.testing.reference_model import MeanOfTokens
 

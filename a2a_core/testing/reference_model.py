@@ -51,7 +51,7 @@ class NumberOfPooled(nn.Module):
         super().__init__()
         self.linear = nn.Linear(width, 1)
 
-    def forward(self, fused: Fused, inputs: Any, targets: Any = None) -> dict[str, Tensor]:  # noqa: ARG002
+    def forward(self, fused: Fused, inputs: Any, targets: Any = None) -> dict[str, Tensor]:
         """`values` (B,)."""
         assert fused.pooled is not None
         return {"values": self.linear(fused.pooled)[:, 0]}

@@ -103,7 +103,7 @@ class CountsWhatItSaw(Module):
 
 class CountsByItsTemperature(Module):
     def count(self, inputs: Mapping[str, Any], targets: Mapping[str, Tensor]) -> dict[str, Any]:
-        return {name: count * float(self.temperature.exp()) for name, count in super().count(inputs, targets).items()}
+        return {name: count * self.temperature.exp().item() for name, count in super().count(inputs, targets).items()}
 
 
 class CountsFirst(Module):
