@@ -64,7 +64,7 @@ class PluginName(click.ParamType[str]):
 
     name = "plugin"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Their names."""
         return items(incomplete, {name for plugin in Catalog.installed().plugins for name in (plugin.name, plugin.dist)})
 
@@ -74,7 +74,7 @@ class ComponentName(click.ParamType[str]):
 
     name = "component"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Their names."""
         plugins = Catalog.installed().plugins
         offered = {name for plugin in plugins for names in plugin.offers.values() for name in names}
@@ -86,7 +86,7 @@ class RunName(click.ParamType[str]):
 
     name = "run"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Names of the runs in the runs folder, newest first; folders when there is none."""
         from click.shell_completion import CompletionItem
 
@@ -114,6 +114,12 @@ without_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 output_option = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to this file.")
+batch_size_option = click.option(
+    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Rows at once."
+)
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
 runs_option = click.option(
     "--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, show_default=True, help="The folder of runs."
 )

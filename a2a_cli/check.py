@@ -23,11 +23,11 @@ from a2a_core.recipe import Loaded, load_recipe
 def check(recipe: Path, sets: tuple[str, ...], without: tuple[str, ...], as_json: bool) -> None:
     """Check a recipe without running it.
 
-    Every mistake is shown at once, each with its file, line and a suggestion; the exit code is 2 when there is one. What a
-    recipe has yet to get before it can run, such as its data, is no mistake: it is listed.
+    Every mistake is shown at once, each with its file, line and a suggestion; the exit code is 2 when there is one. What
+    `a2a train` would refuse to start with (a table that is missing, a data file that is not there) is a mistake, too.
     """
     try:
-        loaded, missing = examined(recipe, sets, without)
+        loaded = load_recipe(recipe, None, sets, without, for_run=True)
     except A2AError as error:
         if not as_json:
             raise
@@ -35,27 +35,13 @@ def check(recipe: Path, sets: tuple[str, ...], without: tuple[str, ...], as_json
         raise SystemExit(error.exit_code) from None
     found = dict(parts(loaded))
     if as_json:
-        needs = [described(problem) for problem in missing]
-        print_json(
-            {"ok": True, "recipe": recipe, "problems": [], "needs": needs, "parts": found, "overrides": loaded.overrides}
-        )
+        print_json({"ok": True, "recipe": recipe, "problems": [], "parts": found, "overrides": loaded.overrides})
         return
     click.echo(f"{recipe} is fine\n")
     click.echo(table(list(found.items()), indent="  "))
     if loaded.overrides:
         click.echo("\noverridden:")
         click.echo("\n".join(f"  {override}" for override in loaded.overrides))
-    if missing:
-        click.echo("\nto run, it needs more:")
-        click.echo("\n".join(f"  {problem.message}" for problem in missing))
-
-
-def examined(recipe: Path, sets: tuple[str, ...], without: tuple[str, ...]) -> tuple[Loaded, list[Problem]]:
-    """The recipe, and what a run would still need: tables, and files that are there; A2AError when it is wrong."""
-    try:
-        return load_recipe(recipe, None, sets, without, for_run=True), []
-    except A2AError as error:
-        return load_recipe(recipe, None, sets, without), error.problems
 
 
 def described(problem: Problem) -> dict[str, Any]:

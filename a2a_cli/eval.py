@@ -8,21 +8,21 @@ from typing import Any
 import attrs
 import click
 
-from a2a_cli.arguments import json_option, set_option
+from a2a_cli.arguments import RunName, batch_size_option, device_option, json_option, runs_option, set_option
 from a2a_cli.output import print_json
 from a2a_cli.train import summary
-from a2a_core import runs
+from a2a_core import runs as folders
 from a2a_core.errors import A2AError, suggest
 
 
 @click.command("eval")
-@click.argument("run")
+@click.argument("run", type=RunName())
 @click.option("--split", "splits", multiple=True, help="A split of the run's recipe; may be repeated [default: all but train].")
-@click.option("--data", type=click.Path(path_type=Path), help="Other rows, in the format of the split (of the first, if none is named).")
+@click.option("--data", type=click.Path(path_type=Path), help="Other rows, in the format of the split that is named first.")
 @set_option
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Rows at once.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
-@click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="The folder of runs.")
+@batch_size_option
+@device_option
+@runs_option
 @json_option
 def eval_(
     run: str,
@@ -31,7 +31,7 @@ def eval_(
     sets: tuple[str, ...],
     batch_size: int,
     device: str,
-    folder: Path,
+    runs: Path,
     as_json: bool,
 ) -> None:
     """Measure a trained RUN (its folder, its name, or the beginning of its name).
@@ -41,7 +41,7 @@ def eval_(
     a2a eval runs/mine --split validation --json
     a2a eval runs/mine --data more.jsonl
     """
-    found = runs.find(run, folder)
+    found = folders.find(run, runs)
     from a2a_core.inference import measure, open_run
 
     trained = open_run(found, sets, device)

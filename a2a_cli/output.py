@@ -11,6 +11,18 @@ from typing import Any
 
 import click
 
+ARTIFACTS = {
+    "model": "the trained model",
+    "checkpoints": "to resume from",
+    "metrics.jsonl": "history, a JSON object a line",
+    "tensorboard": "curves: `tensorboard --logdir` with this folder",
+    "quarantine.jsonl": "rows that could not be read",
+    "report.html": "report",
+    "recipe.toml": "the recipe, complete",
+    "environment.json": "versions and hardware",
+}
+"""What a run's folder may hold that people look for."""
+
 
 def print_json(value: Any) -> None:
     """One document on stdout. JSON has no NaN: numbers that are not finite become null."""

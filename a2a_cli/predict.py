@@ -11,20 +11,21 @@ from typing import IO, Any
 
 import click
 
+from a2a_cli.arguments import RunName, batch_size_option, device_option, output_option, runs_option
 from a2a_cli.output import jsonable, plural
-from a2a_core import runs
+from a2a_core import runs as folders
 from a2a_core.errors import A2AError
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", type=RunName())
 @click.argument("rows", type=click.Path(path_type=Path, allow_dash=True), default="-")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not to the screen.")
+@output_option
 @click.option("--field", default="predictions", show_default=True, help="The field that predictions are put into.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Rows at once.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
-@click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="The folder of runs.")
-def predict(run: str, rows: Path, output: Path | None, field: str, batch_size: int, device: str, folder: Path) -> None:
+@batch_size_option
+@device_option
+@runs_option
+def predict(run: str, rows: Path, output: Path | None, field: str, batch_size: int, device: str, runs: Path) -> None:
     """Predict ROWS, a file of JSON lines (- or nothing: standard input), with a trained RUN.
 
     \b
@@ -34,7 +35,7 @@ def predict(run: str, rows: Path, output: Path | None, field: str, batch_size: i
     Every row comes out as it went in, in order, with one more field: {"predictions": {<head>: …}}. A row that cannot be
     read has "error" instead. Media paths are relative to the folder of ROWS. Labels are not needed.
     """
-    found = runs.find(run, folder)
+    found = folders.find(run, runs)
     if str(rows) != "-" and not rows.is_file():
         raise A2AError(f"there is no file {rows}")
     from a2a_core.inference import open_run, read_lines
@@ -56,7 +57,8 @@ def answer(fields: Any, prediction: dict[str, Any] | str, field: str, place: str
     """The row as it came, and the prediction."""
     name = "error" if isinstance(prediction, str) else field
     if name in fields:
-        raise A2AError(f"{place} has a field `{name}` already", hint="choose another with --field" if name == field else "rename it")
+        hint = "choose another with --field" if name == field else "rename it"
+        raise A2AError(f"{place} has a field `{name}` already", hint=hint)
     return {**fields, name: prediction}
 
 

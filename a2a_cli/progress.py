@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +27,7 @@ class JsonReporter:
 
     def emit(self, event: str, **values: Any) -> None:
         """Write it now."""
-        print(json.dumps(jsonable({"event": event, **values}), ensure_ascii=False), flush=True)  # noqa: T201
+        print(json.dumps(jsonable({"event": event, **values}), ensure_ascii=False), flush=True)
 
     def start(self, steps: int, done: int, trainable: int, total: int) -> None:
         """See Reporter."""
@@ -131,11 +130,3 @@ def memory() -> int:
         return int(torch.cuda.max_memory_allocated() / 2**20)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // 1024 if sys.platform != "darwin" else peak // 2**20
-
-
-def elapsed(seconds: float) -> str:
-    """`1:02:03`, `2:03`, or `4.5 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    clock = time.strftime("%H:%M:%S", time.gmtime(seconds)).lstrip("0:")
-    return clock

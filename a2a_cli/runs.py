@@ -11,22 +11,12 @@ from typing import Any
 import click
 
 from a2a_cli.arguments import RUNS, RunName, json_option, runs_option
-from a2a_cli.output import print_json, shown, table
+from a2a_cli.output import ARTIFACTS, print_json, shown, table
 from a2a_core import runs as folders
 from a2a_core.errors import A2AError
 from a2a_core.runs import Run
 
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "interrupted": "yellow"}
-ARTIFACTS = {
-    "model": "the trained model",
-    "checkpoints": "to resume from",
-    "metrics.jsonl": "history, a JSON object a line",
-    "tensorboard": "curves: `tensorboard --logdir` with this folder",
-    "quarantine.jsonl": "rows that could not be read",
-    "report.html": "report",
-    "recipe.toml": "the recipe, complete",
-    "environment.json": "versions and hardware",
-}
 TAIL = 1 << 16
 """Bytes at the end of a history in which its last record is looked for."""
 

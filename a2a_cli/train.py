@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from a2a_cli.arguments import RecipePath, json_option, set_option, without_option
-from a2a_cli.output import print_json, shown, table
-from a2a_core import runs
+from a2a_cli.arguments import RecipePath, json_option, runs_option, set_option, without_option
+from a2a_cli.output import ARTIFACTS, print_json, shown, table
+from a2a_core import runs as folders
 from a2a_core.errors import A2AError
 from a2a_core.recipe import Loaded, load_recipe
 from a2a_core.runs import Run
@@ -23,10 +23,8 @@ NEWEST = "newest"
 @click.argument("recipe", type=RecipePath(), required=False)
 @set_option
 @without_option
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder [default: RUNS/<recipe>-<time>].")
-@click.option(
-    "--runs", "runs_folder", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="The folder of runs."
-)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder [default: a new one in RUNS].")
+@runs_option
 @click.option(
     "--resume",
     is_flag=False,
@@ -41,7 +39,7 @@ def train(
     sets: tuple[str, ...],
     without: tuple[str, ...],
     out: Path | None,
-    runs_folder: Path,
+    runs: Path,
     resume: str | None,
     dry_run: bool,
     as_json: bool,
@@ -60,7 +58,7 @@ def train(
         recipe, resume = reread(recipe, resume)
         if sets or without or out or dry_run:
             raise click.UsageError("--resume goes on with a run as it is: leave --set, --without, --out and --dry-run away")
-        run = resumable(recipe, resume, runs_folder)
+        run = resumable(recipe, resume, runs)
         loaded = load_recipe(run.recipe, None, environ={})
     elif recipe is None:
         raise click.UsageError("which recipe? `a2a train RECIPE`, or `a2a train --resume`")
@@ -70,7 +68,7 @@ def train(
         if dry_run:
             rehearse(loaded, as_json)
             return
-        run = begin(loaded, recipe, out or runs.fresh(runs_folder, recipe))
+        run = begin(loaded, recipe, out or folders.fresh(runs, recipe))
     carry_out(loaded, run, resume is not None, as_json)
 
 
@@ -81,9 +79,9 @@ def reread(recipe: Path | None, resume: str) -> tuple[Path | None, str]:
     return recipe, resume
 
 
-def resumable(recipe: Path | None, name: str, runs_folder: Path) -> Run:
+def resumable(recipe: Path | None, name: str, runs: Path) -> Run:
     """The run to go on with."""
-    run = runs.newest_unfinished(runs_folder, recipe) if name == NEWEST else runs.find(name, runs_folder)
+    run = folders.newest_unfinished(runs, recipe) if name == NEWEST else folders.find(name, runs)
     if run.status == "done":
         raise A2AError(f"run {run.name} is finished", hint=f"its model lies in {run.model}")
     if run.status == "running":
@@ -103,7 +101,7 @@ def begin(loaded: Loaded, recipe: Path, folder: Path) -> Run:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return shared(loaded, recipe, folder)
-    run = runs.create(folder)
+    run = folders.create(folder)
     training.start(run, loaded, recipe)
     return run
 
@@ -118,7 +116,7 @@ def shared(loaded: Loaded, recipe: Path, folder: Path) -> Run:
     agreed: list[Any] = [None, None]
     if training.main_rank():
         try:
-            training.start(runs.create(folder), loaded, recipe)
+            training.start(folders.create(folder), loaded, recipe)
             agreed = [str(folder.resolve()), None]
         except A2AError as error:
             agreed = [None, error.problems]
@@ -174,14 +172,7 @@ def summary(results: dict[str, dict[str, Any]]) -> str:
 
 def artifacts(run: Run) -> dict[str, str]:
     """What a run left, by name."""
-    every = {
-        "model": run.model,
-        "recipe": run.recipe,
-        "history": run.metrics,
-        "checkpoints": run.checkpoints,
-        "tensorboard": run.folder / "tensorboard",
-        "quarantine": run.quarantine,
-    }
+    every = {name: run.folder / name for name in ARTIFACTS}
     return {name: str(path) for name, path in every.items() if path.exists()}
 
 
@@ -215,4 +206,3 @@ def rehearse(loaded: Loaded, as_json: bool) -> None:
 def count(parameters: Any) -> int:
     """Numbers in them."""
     return sum(parameter.numel() for parameter in parameters)
-

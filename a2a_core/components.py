@@ -129,7 +129,7 @@ class HeadConfig(Component):
 
     @abstractmethod
     def build(self, spec: Widths) -> nn.Module:
-        """The module: `forward(fused, inputs, targets=None) -> {name: tensor}`; `predict(outputs)`, one plain value a sample."""
+        """The module: `forward(fused, inputs, targets=None) -> {name: tensor}`; `predict(outputs)`, a plain value a sample."""
 
     def examples(self) -> Sequence[Mapping[str, Any]]:
         """Fields of a few rows with its target, different ones, for the testing kit."""
@@ -203,7 +203,7 @@ class CollatorConfig(Component):
         lengths: Mapping[str, Callable[[int], int]],
         text: Any = None,
     ) -> Callable[[Sequence[Sample]], Batch]:
-        """Encoders' processors, heads' target processors, tokens after each projector, the fusion's text processor -> collate."""
+        """Encoders' processors, heads' target processors, tokens after a projector, the fusion's text processor -> collate."""
 
 
 class AdapterConfig(Component):
@@ -253,7 +253,7 @@ class BackendConfig(Component):
         return {}
 
     def verify(self, state: Mapping[str, Any]) -> None:
-        """Compare what the trainer says it runs (`world_size`, `distributed_type`, `wrapper`) with what was asked; RunFailed."""
+        """Compare what runs (`world_size`, `device`, `distributed_type`, `wrapper`) with what was asked for; RunFailed."""
 
     def teardown(self) -> None:
         """Leave the process group."""

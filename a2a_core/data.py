@@ -78,6 +78,7 @@ class Collate:
         self.collate = collate
 
     def __call__(self, samples: Sequence[Sample | BadRow]) -> Batch:
+        """One batch."""
         good = [sample for sample in samples if isinstance(sample, Sample)]
         batch = self.collate(good or [BLANK])
         batch["bad"] = [sample for sample in samples if isinstance(sample, BadRow)]
@@ -115,7 +116,7 @@ class Batches(Sampler[list[int]]):
             yield order[start + self.rank : start + together : self.ranks].tolist()
 
 
-class Loader(DataLoader[Batch]):
+class Loader(DataLoader[Any]):
     """A DataLoader over our own batches; the trainer tells it the epoch."""
 
     batch_sampler: Batches

@@ -58,7 +58,7 @@ class A2AError(Exception):
         super().__init__("\n\n".join(problem.render() for problem in self.problems))
 
 
-class RunFailed(A2AError):
+class RunFailed(A2AError):  # noqa: N818 - the name says it
     """A run that went wrong though its recipe was right (exit code 1): NaN, a full disk, a rank that died."""
 
     exit_code = 1

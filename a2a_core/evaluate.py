@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from a2a_core.data import BadRow
+from a2a_core.errors import A2AError
 from a2a_core.structures import Batch
 
 if TYPE_CHECKING:
@@ -21,8 +22,14 @@ Metrics = dict[str, tuple[str, "Metric"]]
 
 
 def build_metrics(configs: Mapping[str, MetricConfig], heads: Mapping[str, HeadConfig]) -> Metrics:
-    """Fresh metrics for one pass."""
-    return {key: (config.head, config.build(heads[config.head])) for key, config in configs.items()}
+    """Fresh metrics for one pass; A2AError where one does not fit its head."""
+    found: Metrics = {}
+    for key, config in configs.items():
+        try:
+            found[key] = (config.head, config.build(heads[config.head]))
+        except ValueError as error:
+            raise A2AError(f"[metrics.{key}] {error}") from error
+    return found
 
 
 def moved(value: Any, device: torch.device) -> Any:
@@ -52,7 +59,7 @@ def evaluate(
     totals = torch.zeros(len(names), dtype=torch.float64, device=device)
     counts = torch.zeros_like(totals)
     training = model.training
-    model.eval()
+    model.train(False)
     with torch.no_grad():
         for batch in batches:
             on_bad(batch.get("bad", []))

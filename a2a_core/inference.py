@@ -36,7 +36,8 @@ def open_run(run: Run, sets: tuple[str, ...] = (), device: str = "auto") -> Trai
     loaded = load_recipe(run.recipe, None, sets, environ={})
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     model: A2AModel = A2AModel.from_pretrained(run.model)
-    return Trained(loaded, model.to(place).eval())
+    torch.nn.Module.to(model, torch.device(place))
+    return Trained(loaded, model.train(False))
 
 
 def measure(trained: Trained, split: str, rows: Rows, batch_size: int) -> tuple[dict[str, Any], list[BadRow]]:
@@ -95,7 +96,8 @@ def predict(trained: Trained, rows: Iterable[Row], batch_size: int) -> Iterator[
         batch = collate(samples)
         with torch.inference_mode():
             output = model(moved(batch["inputs"], device))
-        found = {key: iter(model.heads[key].predict(values)) for key, values in output.outputs.items()}
+        heads: dict[str, Any] = dict(model.heads.items())
+        found = {key: iter(heads[key].predict(values)) for key, values in output.outputs.items()}
         for row, sample in zip(chunk, samples, strict=True):
             yield row, sample.reason if isinstance(sample, BadRow) else {key: next(values) for key, values in found.items()}
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from a2a_core.components import HeadConfig
+from a2a_core.components import HeadConfig, SourceConfig
 from a2a_core.data import Collate, Prepared, absent, collator, prepare
 from a2a_core.errors import A2AError, Problem
+from a2a_core.evaluate import build_metrics
 from a2a_core.model import A2AConfig, A2AModel
 from a2a_core.recipe import Parts, Recipe, structure_parts
 
@@ -50,7 +51,7 @@ class Result:
 def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None = None) -> Job:
     """Open the data, resolve the parts and build the model, or on resuming, rebuild the model that was saved."""
     recipe = loaded.recipe
-    rows = {split: source.build() for split, source in recipe.data.items()}
+    rows = {split: opened(split, source) for split, source in recipe.data.items()}
     parts = resolve(recipe, rows["train"]) if resume is None else saved_parts(resume, loaded.catalog)
     missing = absent(rows["train"], parts)
     if missing:
@@ -58,8 +59,18 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     seed_everything(recipe.seed)
     model = A2AModel.from_parts(parts) if resume is None else A2AModel(A2AConfig.from_pretrained(resume), parts)
     trainable(model)
+    build_metrics(recipe.metrics, parts.heads)  # what does not fit its head is said now, not at the first evaluation
     data = {split: prepare(each, parts) for split, each in rows.items()}
     return Job(recipe, run, model, data, collator(recipe.collator, parts), reporter, resume)
+
+
+def opened(split: str, source: SourceConfig) -> Rows:
+    """A split's rows; what is wrong with them names the split."""
+    try:
+        return source.build()
+    except A2AError as error:
+        named = [attrs.evolve(problem, message=f"[data.{split}] {problem.message}") for problem in error.problems]
+        raise type(error)(named) from error
 
 
 def resolve(recipe: Recipe, rows: Rows) -> Parts:
@@ -100,7 +111,7 @@ def seed_everything(seed: int) -> None:
     import torch
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 

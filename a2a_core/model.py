@@ -71,7 +71,7 @@ class A2AModel(PreTrainedModel):
         for key, encoder in self.parts.encoders.items():
             if encoder.freeze:
                 self.encoders[key].requires_grad_(False)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
         # transformers collects tied weights from direct children only; a part may hold a whole model deeper down
         self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
 
@@ -81,13 +81,14 @@ class A2AModel(PreTrainedModel):
         return cls(A2AConfig(parts=plain(parts)), parts, load=True)
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str], *args: Any, **keywords: Any) -> Any:
+    def from_pretrained(  # type: ignore[override]
+        cls, path: str | os.PathLike[str], *args: Any, **keywords: Any
+    ) -> Any:
         """Load what `save_pretrained` wrote; a tensor that is missing, left over or of another shape is an A2AError."""
         wants_info = keywords.pop("output_loading_info", False)
+        load: Any = super().from_pretrained
         with quiet():
-            model, info = super().from_pretrained(
-                path, *args, output_loading_info=True, ignore_mismatched_sizes=True, **keywords
-            )
+            model, info = load(path, *args, output_loading_info=True, ignore_mismatched_sizes=True, **keywords)
         problems = [
             Problem(f"{path}: {what} tensor `{name}`")
             for what, key in (("missing", "missing_keys"), ("left-over", "unexpected_keys"), ("misshapen", "mismatched_keys"))
@@ -105,10 +106,11 @@ class A2AModel(PreTrainedModel):
     def _build(self) -> None:
         """Encoders first, for their widths; then the fusion, for its input width; then what stands between and behind."""
         parts = self.parts
-        self.encoders = nn.ModuleDict({key: encoder.build() for key, encoder in parts.encoders.items()})
-        widths = {key: int(module.width) for key, module in self.encoders.items()}
-        self.fusion = parts.fusion.build(dict(widths))
-        wanted = self.fusion.input_width
+        encoders: dict[str, Any] = {key: encoder.build() for key, encoder in parts.encoders.items()}
+        widths = {key: int(module.width) for key, module in encoders.items()}
+        fusion: Any = parts.fusion.build(dict(widths))
+        self.encoders, self.fusion = nn.ModuleDict(encoders), fusion
+        wanted = fusion.input_width
         self.projectors = nn.ModuleDict()
         for key, width in widths.items():
             projector = parts.projectors.get(key)
@@ -117,7 +119,7 @@ class A2AModel(PreTrainedModel):
             if projector is not None:
                 widths[key] = width if wanted is None else int(wanted)
                 self.projectors[key] = projector.build(width, widths[key])
-        spec = Widths(self.fusion.width, widths, getattr(self.fusion, "vocabulary", None))
+        spec = Widths(fusion.width, widths, getattr(fusion, "vocabulary", None))
         self.heads = nn.ModuleDict({key: head.build(spec) for key, head in parts.heads.items()})
         self.losses = nn.ModuleDict({key: loss.build(parts.heads[loss.head]) for key, loss in parts.losses.items()})
 
@@ -181,7 +183,8 @@ class A2AModel(PreTrainedModel):
         """What each term's total is to be divided by, for this batch alone; needs no forward pass."""
         found = {}
         for key, loss in self.parts.losses.items():
-            counted = self.losses[key].count(batch["inputs"], batch["targets"].get(loss.head, {}))
+            module: Any = self.losses[key]
+            counted = module.count(batch["inputs"], batch["targets"].get(loss.head, {}))
             for term, count in counted.items():
                 found[f"{key}/{term}"] = torch.as_tensor(count, dtype=torch.float64)
         return found

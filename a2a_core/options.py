@@ -83,7 +83,7 @@ def option(text: str, *, default: Any = attrs.NOTHING, refers_to: str = "", exis
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
-class Options(ABC):
+class Options(ABC):  # noqa: B024 - its subclasses have abstract methods
     """Base of everything that a recipe can say. Subclassing makes a frozen attrs class; there is no decorator to forget.
 
     A rule over several fields is a method `check(self)` that raises ValueError; it runs when the fields are set.
@@ -100,7 +100,7 @@ class Options(ABC):
     def __attrs_post_init__(self) -> None:
         self.check()
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - not every class has a rule
         """Raise ValueError when fields contradict one another."""
 
     def __eq__(self, other: object) -> bool:

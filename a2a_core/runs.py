@@ -167,8 +167,21 @@ def alive(pid: object) -> bool:
     return True
 
 
+OURS = {"recipe.toml", "environment.json", "run.json", "metrics.jsonl", "quarantine.jsonl", "tensorboard", "checkpoints"}
+OURS |= {"ranks", "logs", "nan"}
+"""What a run writes before it has trained anything worth keeping."""
+
+
+def stillborn(run: Run) -> bool:
+    """A run that ended before its first checkpoint, in a folder with nothing else in it."""
+    ended = run.status in ("failed", "interrupted", "killed") and run.newest_checkpoint() is None
+    return ended and {path.name for path in run.folder.iterdir()} <= OURS
+
+
 def create(folder: Path) -> Run:
-    """A new run's folder; A2AError where there is something already."""
+    """A new run's folder; A2AError where there is something already, but for a run that never got to a checkpoint."""
+    if folder.is_dir() and stillborn(Run(folder)):
+        shutil.rmtree(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         hint = "continue it with `--resume`, or choose another with `--out`"
         raise A2AError(f"{folder} exists already", hint=hint if folder.is_dir() else "choose another with `--out`")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Batch = dict[str, Any]
-"""{"inputs": {"size": B, <encoder>: {"tensors", "row", "slot", "slots"}, …}, "targets": {<head>: {name: tensor}}, "ids": [...]}"""
+"""{"inputs": {"size": B, <encoder>: {"tensors", "row", "slot", "slots"}, …}, "targets": {<head>: {name: tensor}}, "ids"}"""
 
 
 class Row(NamedTuple):

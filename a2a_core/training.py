@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from a2a_core.errors import A2AError, RunFailed
 from a2a_core.recipe import fill
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from a2a_core.recipe import Loaded
     from a2a_core.reporter import Reporter
 
+T = TypeVar("T")
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy", "safetensors", "tokenizers", "deepspeed", "peft")
 
 
@@ -62,10 +63,11 @@ def train(loaded: Loaded, run: Run, reporter: Reporter, command: Sequence[str], 
         run.begin()
     if backend.joined():
         return recorded(run, lambda: work(loaded, run, reporter, resume))
-    return recorded(run, lambda: backend.launch(command, run.folder))
+    recorded(run, lambda: backend.launch(command, run.folder))
+    return None
 
 
-def recorded(run: Run, action: Callable[[], Any]) -> Any:
+def recorded(run: Run, action: Callable[[], T]) -> T:
     """Do it, and write down how it ended."""
     try:
         return action()

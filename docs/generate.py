@@ -30,7 +30,9 @@ def main(check: bool) -> int:
         drifted += 1
         if check:
             name = str(path.relative_to(ROOT))
-            sys.stdout.writelines(difflib.unified_diff(before.splitlines(True), text.splitlines(True), name, f"{name} (generated)"))
+            sys.stdout.writelines(
+                difflib.unified_diff(before.splitlines(True), text.splitlines(True), name, f"{name} (generated)")
+            )
         else:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.relative_to(ROOT)}")

@@ -15,7 +15,9 @@ PRIVATE = re.compile(r"(?<![\w.])/(?:root|home|work)/\w")
 
 def main() -> int:
     """Print what is wrong; 1 if anything is."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     wrong = []
     for name in listed.stdout.splitlines():
         path = ROOT / name

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from a2a_core.recipe import Parts, structure_parts
 from a2a_core.plugins import Catalog
+from a2a_core.recipe import Parts, structure_parts
 
 LOSS = '''
 """The loss of the tests."""
@@ -63,5 +63,3 @@ def toy_parts(make_plugin: Any) -> Callable[..., Parts]:
         return structure_parts(plain | tables, Catalog.installed())
 
     return parts
-
-

@@ -1,5 +1,6 @@
 import pickle
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_an_epoch_is_every_row_once_over_all_ranks(length: int, size: int, ranks
 def test_ranks_together_take_the_rows_of_one_big_batch(length: int, size: int, ranks: int) -> None:
     alone = list(Batches(length, size * ranks, True, 5))
     together = zip(*(Batches(length, size, True, 5, rank, ranks) for rank in range(ranks)), strict=True)
-    assert [sorted(batch) for batch in alone] == [sorted(sum(batches, [])) for batches in together]
+    assert [sorted(batch) for batch in alone] == [sorted(chain(*batches)) for batches in together]
 
 
 def test_epochs_and_seeds_have_their_own_order() -> None:
@@ -49,7 +50,9 @@ def test_epochs_and_seeds_have_their_own_order() -> None:
 
 
 def test_a_row_has_none_one_or_several_items(toy_parts: Callable[..., Parts]) -> None:
-    data = prepare(rows({"left": [1.0], "right": [1.0, 2.0], "value": 1}, {"left": None, "value": 2}, {"right": [3.0]}), toy_parts())
+    data = prepare(
+        rows({"left": [1.0], "right": [1.0, 2.0], "value": 1}, {"left": None, "value": 2}, {"right": [3.0]}), toy_parts()
+    )
     assert [{key: [item.length for item in items] for key, items in sample.items.items()} for sample in data] == [
         {"left": [1], "right": [2]},
         {"left": [], "right": []},

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from a2a_core import A2AError, RunFailed, Row
+from a2a_core import A2AError, Row, RunFailed
 from a2a_core.builtin.pad import PadCollator
 from a2a_core.data import collator, prepare
 from a2a_core.export import export, verify

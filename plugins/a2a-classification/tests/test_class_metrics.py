@@ -1,13 +1,13 @@
 import pytest
 import torch
 import torchmetrics.functional.classification as reference
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
+
 from a2a_classification.accuracy import AccuracyMetric
 from a2a_classification.classify import ClassifyHead
 from a2a_classification.confusion import ConfusionMetric
 from a2a_classification.f1 import F1Metric
 from a2a_classification.regress import RegressHead
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
-
 from a2a_core.errors import A2AError
 
 CLASSES = 5

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from a2a_classification.classify import ClassifyHead
 
+from a2a_classification.classify import ClassifyHead
 from a2a_core.errors import A2AError
 from a2a_core.structures import Widths
 

@@ -1,6 +1,7 @@
 import random
 
 import pytest
+
 from a2a_classification.labels import LabelProcessor, in_order, learned, numbered
 
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from a2a_classification.classify import ClassifyHead
-from a2a_classification.mae import MaeMetric
-from a2a_classification.regress import RegressHead
 from sklearn.metrics import mean_absolute_error
 from torchmetrics.functional import mean_absolute_error as torch_mean_absolute_error
 
+from a2a_classification.classify import ClassifyHead
+from a2a_classification.mae import MaeMetric
+from a2a_classification.regress import RegressHead
 from a2a_core.errors import A2AError
 
 ROWS = [[1.0, 200.0], None, [3.5, -50.0], [4.0, 7.5], None, [-2.0, 0.0]]

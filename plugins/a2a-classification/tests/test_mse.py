@@ -1,12 +1,12 @@
 import pytest
 import torch
-from a2a_classification.classify import ClassifyHead
-from a2a_classification.mse import MseLoss
-from a2a_classification.regress import RegressHead
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from a2a_classification.classify import ClassifyHead
+from a2a_classification.mse import MseLoss
+from a2a_classification.regress import RegressHead
 from a2a_core.errors import A2AError
 
 

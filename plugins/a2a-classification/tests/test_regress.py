@@ -3,8 +3,8 @@ import statistics
 
 import pytest
 import torch
-from a2a_classification.regress import RegressHead
 
+from a2a_classification.regress import RegressHead
 from a2a_core.errors import A2AError
 from a2a_core.structures import Widths
 

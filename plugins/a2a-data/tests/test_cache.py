@@ -5,11 +5,11 @@ import resource
 
 import datasets
 import pytest
+
+from a2a_core.errors import A2AError
 from a2a_data import jsonl_reader
 from a2a_data.cache import stamp_key
 from a2a_data.jsonl import JsonlSource
-
-from a2a_core.errors import A2AError
 
 
 def labels(path):

@@ -1,7 +1,7 @@
 import pytest
-from a2a_data.csv import CsvSource
 
 from a2a_core.errors import A2AError
+from a2a_data.csv import CsvSource
 
 
 def opened(path, text=None, **options):

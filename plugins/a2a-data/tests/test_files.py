@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from a2a_data.files import labels, matched
 
 from a2a_core.errors import A2AError
+from a2a_data.files import labels, matched
 
 SUFFIXES = (".jsonl", ".ndjson")
 

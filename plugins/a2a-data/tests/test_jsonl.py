@@ -1,11 +1,11 @@
 import json
 
 import pytest
-from a2a_data.jsonl import JsonlSource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from a2a_core.errors import A2AError
+from a2a_data.jsonl import JsonlSource
 
 ROWS = [
     {"id": "a", "label": 1, "boxes": [{"x": 1, "tags": []}]},

@@ -3,10 +3,10 @@ import pickle
 from collections import Counter
 
 import pytest
-from a2a_data.jsonl import JsonlSource
-from a2a_data.mix import MixSource
 
 from a2a_core.errors import A2AError
+from a2a_data.jsonl import JsonlSource
+from a2a_data.mix import MixSource
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from a2a_data.parquet import ParquetSource
 
 from a2a_core.errors import A2AError
+from a2a_data.parquet import ParquetSource
 
 
 def opened(path, table=None, **options):

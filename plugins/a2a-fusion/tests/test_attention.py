@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
+
+from a2a_core.structures import Tokens
 from a2a_fusion import attention
 from a2a_fusion.attention import Attention, Block, Shape
 from a2a_fusion.streams import place
-
-from a2a_core.structures import Tokens
 
 GATES = ("none", "head", "channel")
 

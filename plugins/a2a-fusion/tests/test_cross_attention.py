@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from a2a_fusion.cross_attention import CrossAttention
 
 from a2a_core.errors import A2AError
+from a2a_fusion.cross_attention import CrossAttention
 
 
 def slowly(kit, module, sample, pool):

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from a2a_core.errors import A2AError
+from a2a_core.structures import Tokens
 from a2a_fusion.bottleneck import Bottleneck
 from a2a_fusion.concat import Concat
 from a2a_fusion.cross_attention import CrossAttention
 from a2a_fusion.perceiver import Perceiver
 from a2a_fusion.plugin import a2a_fusions
-
-from a2a_core.errors import A2AError
-from a2a_core.structures import Tokens
 
 SMALL = {"width": 8, "num_heads": 2, "mlp_ratio": 2.0, "dropout": 0.0}
 CONFIGS = {

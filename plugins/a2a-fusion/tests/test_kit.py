@@ -1,10 +1,10 @@
 import pytest
+
+from a2a_core.testing import checks, suite
 from a2a_fusion.bottleneck import Bottleneck
 from a2a_fusion.concat import Concat
 from a2a_fusion.cross_attention import CrossAttention
 from a2a_fusion.perceiver import Perceiver
-
-from a2a_core.testing import checks, suite
 
 test_plugin = suite("a2a-fusion")
 

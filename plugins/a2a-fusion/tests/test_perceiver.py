@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from a2a_fusion.perceiver import Perceiver
 
 

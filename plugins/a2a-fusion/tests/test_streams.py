@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from a2a_fusion.attention import rotate
-from a2a_fusion.streams import gather, join, learned, masked_max, masked_mean, masked_softmax, place, rotation
 
 from a2a_core.structures import Tokens
+from a2a_fusion.attention import rotate
+from a2a_fusion.streams import gather, join, learned, masked_max, masked_mean, masked_softmax, place, rotation
 
 
 def test_rotation_is_a_product_with_complex_numbers(kit):

@@ -52,11 +52,14 @@ def test_a_run_leaves_a_model_a_history_and_checkpoints(recipe: Recipe, tmp_path
     assert torch.equal(torch.cat([model.state_dict()[name].flatten() for name in sorted(model.state_dict())]), weights(run))
 
 
-@pytest.mark.parametrize("sets", [("trainer.micro_batch=2",), ("trainer.micro_batch=1",), ("trainer.micro_batch=4", "trainer.workers=1")])
+@pytest.mark.parametrize(
+    "sets", [("trainer.micro_batch=2",), ("trainer.micro_batch=1",), ("trainer.micro_batch=4", "trainer.workers=1")]
+)
 def test_accumulation_is_a_bigger_batch(recipe: Recipe, tmp_path: Path, sets: tuple[str, ...]) -> None:
     """With unlabelled rows and missing modalities, micro-batches count different numbers of targets: SGD shows each gradient."""
     path = recipe(
-        ('use = "toy"', 'use = "toy"\nunlabelled = 3\nabsent = 4'), ('use = "hf"', 'use = "hf"\noptimizer = "sgd"\nmax_grad_norm = 0.0')
+        ('use = "toy"', 'use = "toy"\nunlabelled = 3\nabsent = 4'),
+        ('use = "hf"', 'use = "hf"\noptimizer = "sgd"\nmax_grad_norm = 0.0'),
     )
     _, whole = fit(path, tmp_path / "whole")
     _, parts = fit(path, tmp_path / "parts", *sets)
@@ -110,7 +113,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(recipe: Recipe, tmp_path
 
 
 def test_resuming_reads_no_row_that_it_skips(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = recipe(("[data.validation]\nuse = \"toy\"\ncount = 7\n", ""), ('use = "toy"', 'use = "toy"\ncount = 64'))
+    path = recipe(('[data.validation]\nuse = "toy"\ncount = 7\n', ""), ('use = "toy"', 'use = "toy"\ncount = 64'))
     fit(path, tmp_path / "run", "trainer.epochs=1", 'trainer.save="steps"', "trainer.save_every=4", 'trainer.evaluate="no"')
     run = Run(tmp_path / "run")
     run.update(status="interrupted")
@@ -123,7 +126,15 @@ def test_resuming_reads_no_row_that_it_skips(recipe: Recipe, tmp_path: Path, mon
 
     plain = toy.ToyRows.__getitem__
     monkeypatch.setattr(toy.ToyRows, "__getitem__", lambda self, index: read.append(index) or plain(self, index))
-    fit(path, run.folder, "trainer.epochs=1", 'trainer.save="steps"', "trainer.save_every=4", 'trainer.evaluate="no"', resume=True)
+    fit(
+        path,
+        run.folder,
+        "trainer.epochs=1",
+        'trainer.save="steps"',
+        "trainer.save_every=4",
+        'trainer.evaluate="no"',
+        resume=True,
+    )
     assert len(read) == 32
     assert len(set(read)) == 32
 
@@ -219,7 +230,13 @@ def test_groups_have_their_own_rates_norms_and_freezing(recipe: Recipe, tmp_path
 
 
 def test_early_stopping_and_the_best_weights(recipe: Recipe, tmp_path: Path) -> None:
-    sets = ("trainer.epochs=50", "trainer.patience=2", "trainer.load_best=true", "trainer.learning_rate=0.3", "trainer.keep_last=1")
+    sets = (
+        "trainer.epochs=50",
+        "trainer.patience=2",
+        "trainer.load_best=true",
+        "trainer.learning_rate=0.3",
+        "trainer.keep_last=1",
+    )
     result, run = fit(recipe(), tmp_path / "run", *sets)
     losses = [record["loss"] for record in history(run, "validation")]
     assert result.steps < 150
@@ -227,13 +244,20 @@ def test_early_stopping_and_the_best_weights(recipe: Recipe, tmp_path: Path) -> 
 
 
 def test_a_frozen_encoder_is_left_as_it_was(recipe: Recipe, tmp_path: Path) -> None:
-    _, run = fit(recipe(), tmp_path / "run", "encoders.left.freeze=true", "trainer.save_every=1", 'trainer.save="steps"', "trainer.keep_last=0")
+    _, run = fit(
+        recipe(),
+        tmp_path / "run",
+        "encoders.left.freeze=true",
+        "trainer.save_every=1",
+        'trainer.save="steps"',
+        "trainer.keep_last=0",
+    )
     first, last = (load_file(run.checkpoints / f"checkpoint-{step}" / "model.safetensors") for step in (1, 6))
     assert torch.equal(first["encoders.left.linear.weight"], last["encoders.left.linear.weight"])
     assert not torch.equal(first["encoders.right.linear.weight"], last["encoders.right.linear.weight"])
 
 
 def test_everything_frozen_is_an_error(recipe: Recipe, tmp_path: Path) -> None:
-    path = recipe(("[heads.number]", "[heads.idle]\nuse = \"reference\"\n[heads.number]"))
+    path = recipe(("[heads.number]", '[heads.idle]\nuse = "reference"\n[heads.number]'))
     with pytest.raises(A2AError, match=r"receive no gradient: heads.idle.linear"):
         fit(path, tmp_path / "run")

@@ -31,7 +31,9 @@ class DdpBackend(BackendConfig):
         gpus = 0 if on_cpu(self.device) else torch.cuda.device_count()
         ranks = self.processes or gpus
         if not ranks:
-            raise A2AError("`backend.processes` = 0 means one rank for each GPU, and torch sees none", hint="set `backend.processes`")
+            raise A2AError(
+                "`backend.processes` = 0 means one rank for each GPU, and torch sees none", hint="set `backend.processes`"
+            )
         if gpus and ranks > gpus:
             raise A2AError(f"`backend.processes` = {ranks}, but this machine has {gpus} GPU(s)")
         return ranks

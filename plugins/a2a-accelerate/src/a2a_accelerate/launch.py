@@ -36,7 +36,7 @@ def launch(command: Sequence[str], ranks: int, threads: int, folder: Path) -> No
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
         max_restarts=0,
-        logs_specs=DefaultLogsSpecs(str(folder / "logs"), redirects={rank: Std.ALL for rank in range(1, ranks)}),
+        logs_specs=DefaultLogsSpecs(str(folder / "logs"), redirects=dict.fromkeys(range(1, ranks), Std.ALL)),
         shutdown_timeout=GRACE,
     )
     interrupted = False

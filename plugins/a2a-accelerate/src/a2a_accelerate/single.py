@@ -51,6 +51,8 @@ def prepare(device: str, threads: int) -> None:
 
 def compare(state: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """What runs against what was asked for; RunFailed names each difference."""
-    wrong = [f"{key} is {state.get(key)!r}, asked for was {value!r}" for key, value in wanted.items() if state.get(key) != value]
+    wrong = [
+        f"{key} is {state.get(key)!r}, asked for was {value!r}" for key, value in wanted.items() if state.get(key) != value
+    ]
     if wrong:
         raise RunFailed(f"the run is not what the recipe's backend asks for: {'; '.join(wrong)}")

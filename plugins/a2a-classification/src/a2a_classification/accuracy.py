@@ -34,7 +34,7 @@ class AccuracyMetric(MetricConfig):
         return Accuracy(self.top_k)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """Of two of three."""
         return cls(head="animal", top_k=2)
 

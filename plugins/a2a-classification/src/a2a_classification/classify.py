@@ -76,7 +76,7 @@ class ClassifyHead(HeadConfig):
         return Classifier(spec.width, self.class_names, self.hidden_size, self.dropout)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """Classes to be learned, and a hidden layer."""
         return cls(hidden_size=8)
 

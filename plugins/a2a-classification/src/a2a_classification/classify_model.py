@@ -19,7 +19,7 @@ class Classifier(nn.Module):
         self.names = tuple(names)
         self.layers = layers(width, len(self.names), hidden_size, dropout)
 
-    def forward(self, fused: Fused, inputs: Mapping[str, Any], targets: Any = None) -> dict[str, Tensor]:  # noqa: ARG002
+    def forward(self, fused: Fused, inputs: Mapping[str, Any], targets: Any = None) -> dict[str, Tensor]:
         """`logits` (B, classes)."""
         return {"logits": self.layers(fused.pooled)}
 

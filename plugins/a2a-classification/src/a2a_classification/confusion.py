@@ -35,7 +35,7 @@ class ConfusionMetric(MetricConfig):
         return Confusion(names)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """As it is."""
         return cls(head="animal")
 

@@ -61,7 +61,7 @@ class CrossEntropyLoss(LossConfig):
         return weights
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """Everything that it can do."""
         return cls(head="animal", label_smoothing=0.1, class_weights={"cat": 2.0, "owl": 0.5})
 

@@ -28,7 +28,7 @@ class CrossEntropy(nn.Module):
         if self.class_weights is not None:
             self.class_weights.copy_(torch.tensor(self.weights))
 
-    def count(self, inputs: Mapping[str, Any], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:  # noqa: ARG002
+    def count(self, inputs: Mapping[str, Any], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The labelled samples, each as heavy as its class unless `reduction` says otherwise."""
         label = targets["label"]
         here = label != IGNORED

@@ -32,7 +32,7 @@ class F1Metric(MetricConfig):
         return F1(classes_of(head, "the metric `f1`"), self.average)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """As it is."""
         return cls(head="animal")
 

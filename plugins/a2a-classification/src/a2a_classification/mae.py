@@ -29,7 +29,7 @@ class MaeMetric(MetricConfig):
         return MeanAbsoluteError(scale_of(head, "the metric `mae`"))
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """As it is."""
         return cls(head="score")
 

@@ -33,7 +33,7 @@ class MseLoss(LossConfig):
         return Mse(self.reduction)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """As it is."""
         return cls(head="score")
 

@@ -16,7 +16,7 @@ class Mse(nn.Module):
         super().__init__()
         self.reduction = reduction
 
-    def count(self, inputs: Mapping[str, Any], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:  # noqa: ARG002
+    def count(self, inputs: Mapping[str, Any], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Samples with a target, times their numbers unless `reduction` says otherwise."""
         each = targets["value"].shape[1] if self.reduction == "mean" else 1
         return {"mse": targets["here"].sum() * each}

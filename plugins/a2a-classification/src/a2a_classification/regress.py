@@ -79,7 +79,7 @@ class RegressHead(HeadConfig):
         return Regressor(spec.width, self.offset, self.scale, self.hidden_size, self.dropout)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """Two numbers, and a hidden layer."""
         return cls(size=2, hidden_size=8)
 

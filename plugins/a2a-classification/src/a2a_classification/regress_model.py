@@ -19,7 +19,7 @@ class Regressor(nn.Module):
         self.offset, self.scale = tuple(offset), tuple(scale)
         self.layers = layers(width, len(self.offset), hidden_size, dropout)
 
-    def forward(self, fused: Fused, inputs: Mapping[str, Any], targets: Any = None) -> dict[str, Tensor]:  # noqa: ARG002
+    def forward(self, fused: Fused, inputs: Mapping[str, Any], targets: Any = None) -> dict[str, Tensor]:
         """`value` (B, size)."""
         return {"value": self.layers(fused.pooled)}
 

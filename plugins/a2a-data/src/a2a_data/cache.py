@@ -34,7 +34,7 @@ class _Builder(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # the library
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo()
 
-    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         return [datasets.SplitGenerator(name="train", gen_kwargs={})]
 
     def _generate_tables(self) -> Iterator[tuple[Key, pa.Table]]:

@@ -13,7 +13,7 @@ class FileSource(SourceConfig):
     """Rows of files. A row's relative media paths start in the folder of its file."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    path: Path = option("a file, a folder of such files, or a pattern such as `data/*.parquet`")
+    path: Path = option("a file, a folder of such files, or a pattern such as `data/*.parquet`", exists=True)
     columns: dict[str, str] = option("field = the column that it is read from; all other columns stay as they are", default={})
     id: str = option("column that names the rows; a row without gets its number, from 0", default="id")
     limit: int | None = option("read only this many rows, to try things out", default=None, ge=1)

@@ -48,6 +48,6 @@ class Bottleneck(TransformerFusion):
         return BottleneckModel(widths, self.shape(widths), self.layers, self.fusion_layer, self.num_bottlenecks, self.pool)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """Two layers of eight channels."""
         return cls(width=8, num_heads=2, layers=2, num_bottlenecks=2, mlp_ratio=2.0, dropout=0.0)

@@ -36,6 +36,6 @@ class Concat(FusionConfig):
         return ConcatModel(widths, width, self.pool, max(1, round(width * self.mlp_ratio)), self.dropout)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """Eight channels."""
         return cls(width=8, dropout=0.0)

@@ -48,6 +48,6 @@ class CrossAttention(TransformerFusion):
         return CrossAttentionModel(widths, self.query or min(widths), shape, self.layers, self.pool)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """One layer of eight channels."""
         return cls(width=8, num_heads=2, layers=1, mlp_ratio=2.0, dropout=0.0)

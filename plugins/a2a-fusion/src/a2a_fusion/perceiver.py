@@ -39,6 +39,6 @@ class Perceiver(TransformerFusion):
         return PerceiverModel(widths, shape, self.num_latents, self.layers, self.self_layers, self.share_weights)
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """Two layers of eight channels, three latents."""
         return cls(width=8, num_heads=2, num_latents=3, self_layers=1, mlp_ratio=2.0, dropout=0.0)

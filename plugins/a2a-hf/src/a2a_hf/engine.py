@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
-from a2a_core import A2AError, Batch, Problem
+from a2a_core import A2AError, Batch
 from a2a_core.data import BadRow, Batches, Loader, Prepared, load
 from a2a_core.evaluate import build_metrics, evaluate, moved
 from a2a_core.job import Job
@@ -90,7 +90,9 @@ class Engine(Trainer):
 
     # loss -------------------------------------------------------------------------------------------------------------
 
-    def get_batch_samples(self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device) -> tuple[list[Batch], Any]:
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], Any]:
         """The batches of one optimizer step, and each term's scale: its count is added up over window and ranks first."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         bad: list[BadRow] = [row for batch in batches for row in batch.pop("bad")]
@@ -197,7 +199,7 @@ class Engine(Trainer):
         wanted = self.args.metric_for_best_model
         if wanted is not None and f"eval_{wanted}" not in metrics:
             known = sorted(name.removeprefix("eval_") for name, value in metrics.items() if isinstance(value, int | float))
-            raise A2AError([Problem(f"`trainer.best` = `{wanted}` is no metric of this run", hint=f"there is {', '.join(known)}")])
+            raise A2AError(f"`trainer.best` = `{wanted}` is no metric of this run", hint=f"there is {', '.join(known)}")
         better: bool = super()._determine_best_metric(metrics, trial)
         return better
 

@@ -44,7 +44,7 @@ class HfFit:
         """What this trainer cannot do is said before it starts."""
         config, job = self.config, self.job
         if not self.splits and (config.load_best or config.patience or config.save == "best"):
-            raise A2AError("`load_best`, `patience` and `save = \"best\"` need a split to evaluate: add [data.validation]")
+            raise A2AError('`load_best`, `patience` and `save = "best"` need a split to evaluate: add [data.validation]')
         window = [key for key, loss in job.recipe.losses.items() if loss.scope == "window"]
         if window and config.micro_batch and config.micro_batch < config.batch_size:
             raise A2AError(
@@ -118,7 +118,7 @@ class Watch(TrainerCallback):
 def interruptible(engine: Engine) -> Iterator[None]:
     """The first SIGINT or SIGTERM asks for a checkpoint after this step; the second ends the process as usual."""
 
-    def ask(number: int, frame: Any) -> None:
+    def ask(*_: Any) -> None:
         engine.asked = True
         engine.job.reporter.note("stopping after this step, with a checkpoint; once more to stop at once")
         for each, handler in before.items():
@@ -135,4 +135,3 @@ def interruptible(engine: Engine) -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-

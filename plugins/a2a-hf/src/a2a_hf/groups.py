@@ -44,7 +44,9 @@ def assign(model: nn.Module, groups: Sequence[Group]) -> list[Assigned]:
         if not members:
             frozen = any(matches(name, group) for name in every)
             why = "only frozen parameters" if frozen else "nothing"
-            problems.append(Problem(f"group `{group.match}` of [[trainer.groups]] matches {why}", hint=suggest(group.match, every)))
+            problems.append(
+                Problem(f"group `{group.match}` of [[trainer.groups]] matches {why}", hint=suggest(group.match, every))
+            )
     if problems:
         raise A2AError(problems)
     return [Assigned(group.match, group, members) for group, members in zip(groups, found, strict=True)]

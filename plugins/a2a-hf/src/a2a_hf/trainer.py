@@ -80,7 +80,9 @@ class HfTrainer(TrainerConfig):
     optimizer: Optimizer = option("the optimizer, by transformers' name", default="adamw_torch")
     optimizer_args: str = option("its own arguments, `name=value,name=value`", default="")
     learning_rate: float = option("peak learning rate", default=5e-5, gt=0)
-    weight_decay: float = option("decoupled weight decay of weight matrices; norms, biases, embeddings have none", default=0.0, ge=0)
+    weight_decay: float = option(
+        "decoupled weight decay of weight matrices; norms, biases, embeddings have none", default=0.0, ge=0
+    )
     adam_beta1: float = option("decay of the first moment", default=0.9, ge=0, lt=1)
     adam_beta2: float = option("decay of the second moment", default=0.999, ge=0, lt=1)
     adam_epsilon: float = option("added to the denominator", default=1e-8, gt=0)
