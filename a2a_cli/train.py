@@ -189,7 +189,7 @@ def rehearse(loaded: Loaded, as_json: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = assemble(loaded, Run(Path(folder)), Silent())
         batch = job.collate([job.data["train"][index] for index in range(min(2, len(job.data["train"])))])
-        counts = {name: float(count) for name, count in job.model.counts(batch).items()}
+        counts = job.model.counts(batch)
     found = {
         "rows": {split: len(data) for split, data in job.data.items()},
         "parameters": count(job.model.parameters()),

@@ -67,7 +67,7 @@ def evaluate(
             inputs, targets = moved(batch["inputs"], device), moved(batch["targets"], device)
             with autocast():
                 output = model(inputs, targets, list(model.losses))
-            counts += torch.stack([counted[name] for name in names]).to(device) if names else 0
+            counts += torch.tensor([counted[name] for name in names], dtype=torch.float64, device=device)
             totals += torch.stack([output.totals[name].double() for name in names]) if names else 0
             for head, metric in metrics.values():
                 metric.update(output.outputs[head], targets.get(head, {}))

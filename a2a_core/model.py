@@ -136,6 +136,8 @@ class A2AModel(PreTrainedModel):
 
     def train(self, mode: bool = True) -> Self:
         """Frozen encoders stay in evaluation mode, so that their dropout and statistics stay off."""
+        if mode and self.training:
+            return self  # trainers ask for it before every step, and walking all modules takes its time
         super().train(mode)
         for encoder in self.encoders.values():
             if not any(parameter.requires_grad for parameter in encoder.parameters()):
@@ -179,14 +181,14 @@ class A2AModel(PreTrainedModel):
                 found[f"{key}/{term}"] = total
         return found
 
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
-        """What each term's total is to be divided by, for this batch alone; needs no forward pass."""
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """What each term's total is to be divided by, for this batch (on the CPU) alone; needs no forward pass."""
         found = {}
         for key, loss in self.parts.losses.items():
             module: Any = self.losses[key]
             counted = module.count(batch["inputs"], batch["targets"].get(loss.head, {}))
             for term, count in counted.items():
-                found[f"{key}/{term}"] = torch.as_tensor(count, dtype=torch.float64)
+                found[f"{key}/{term}"] = float(count)
         return found
 
     def weights(self) -> dict[str, float]:

@@ -59,7 +59,7 @@ def test_several_items_in_one_sample_are_as_many_tokens(model: A2AModel) -> None
 
 def test_totals_add_up_and_counts_need_no_forward(model: A2AModel) -> None:
     whole = batch(model.parts, *ROWS)
-    assert model.counts(whole) == {"fit/squared": torch.tensor(3.0, dtype=torch.float64)}
+    assert model.counts(whole) == {"fit/squared": 3.0}
     total = model(whole["inputs"], whole["targets"], ["fit"]).totals["fit/squared"]
     parts = [batch(model.parts, *ROWS[:2]), batch(model.parts, *ROWS[2:])]
     split = sum(model(part["inputs"], part["targets"], ["fit"]).totals["fit/squared"] for part in parts)

@@ -96,16 +96,9 @@ class Engine(Trainer):
         """The batches of one optimizer step, and each term's scale: its count is added up over window and ranks first."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         bad: list[BadRow] = [row for batch in batches for row in batch.pop("bad")]
-        model = self.job.model
-        counts = torch.zeros(len(self.terms) + 2, dtype=torch.float64)
-        for batch in batches:
-            counted = model.counts(batch)
-            counts[:-2] += torch.stack([counted[name].cpu() for name in self.terms])
-        counts[-2], counts[-1] = len(bad), float(self.asked)
-        if self.args.world_size > 1:
-            counts = counts.to(device)
-            dist.all_reduce(counts)
-        *each, several, interrupted = counts.tolist()
+        counted = [self.job.model.counts(batch) for batch in batches]
+        sums = [sum(float(counts[name]) for counts in counted) for name in self.terms]
+        *each, several, interrupted = self.over_ranks([*sums, len(bad), self.asked])
         self.interrupted = interrupted > 0
         if several:
             self.quarantine.add("train", bad)
@@ -117,7 +110,16 @@ class Engine(Trainer):
         world = self.args.world_size
         scales = {name: world / count if count else 0.0 for name, count in zip(self.terms, each, strict=True)}
         self.window = batches
-        return [self._prepare_inputs(batch) for batch in batches], scales
+        return batches, scales
+
+    def over_ranks(self, values: list[float]) -> list[float]:
+        """Sums over all ranks."""
+        if self.args.world_size == 1:
+            return values
+        summed = torch.tensor(values, dtype=torch.float64, device=self.args.device)
+        dist.all_reduce(summed)
+        found: list[float] = summed.tolist()
+        return found
 
     def _prepare_input(self, data: Any) -> Any:
         """Tensors to the device, plain structures as they are."""

@@ -24,7 +24,8 @@ class Gradients:
     """One rank's gradients; equal on all ranks once data parallelism has averaged them."""
 
     def __init__(self, config: HfTrainer, model: nn.Module, groups: list[Assigned]) -> None:
-        self.config, self.model, self.groups = config, model, groups
+        self.config, self.model = config, model
+        self.groups = [(each.name, each.group.freeze_until, list(each.parameters.values())) for each in groups]
         self.checked = False
         self.back_offs = 0
         self.last: dict[str, Tensor] = {}
@@ -35,20 +36,22 @@ class Gradients:
             self.checked = True
             refuse_unreached(self.model)
         self.last = {}
-        for name, group, parameters in self.groups:
-            if done < freeze_steps(group.freeze_until, steps):
-                for parameter in parameters.values():
+        trained: list[nn.Parameter] = []
+        for name, until, parameters in self.groups:
+            if until and done < freeze_steps(until, steps):
+                for parameter in parameters:
                     parameter.grad = None  # no update, no optimizer state, no share of the norm
                 continue
-            self.last[name] = torch.nn.utils.get_total_norm(present(parameters.values()))
-        total = torch.nn.utils.get_total_norm(list(self.last.values())) if self.last else torch.zeros(())
-        if self.config.max_grad_norm > 0:
-            torch.nn.utils.clip_grads_with_norm_(self.trained(), self.config.max_grad_norm, total)
-        return float(total)
-
-    def trained(self) -> list[nn.Parameter]:
-        """Parameters with a gradient."""
-        return [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+            self.last[name] = torch.nn.utils.get_total_norm(
+                [parameter.grad for parameter in parameters if parameter.grad is not None]
+            )
+            trained += parameters
+        norms = list(self.last.values())
+        total = norms[0] if len(norms) == 1 else torch.nn.utils.get_total_norm(norms)
+        found = float(total)
+        if 0 < self.config.max_grad_norm < found:
+            torch.nn.utils.clip_grads_with_norm_(trained, self.config.max_grad_norm, total)
+        return found
 
     def norms(self) -> dict[str, float]:
         """The norm of each named group at the last step."""
@@ -70,11 +73,6 @@ class Gradients:
         for group in optimizer.param_groups:
             group["lr"] *= BACK_OFF
             group["initial_lr"] *= BACK_OFF
-
-
-def present(parameters: Any) -> list[Tensor]:
-    """The gradients that there are."""
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def unsound(parameter: nn.Parameter) -> bool:
