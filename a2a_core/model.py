@@ -71,6 +71,8 @@ class A2AModel(PreTrainedModel):
         for key, encoder in self.parts.encoders.items():
             if encoder.freeze:
                 self.encoders[key].requires_grad_(False)
+        self.training = False
+        self.train()
         self.post_init()  # type: ignore[no-untyped-call]
         # transformers collects tied weights from direct children only; a part may hold a whole model deeper down
         self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
