@@ -18,10 +18,6 @@ class CheckFailed(AssertionError):  # noqa: N818
     """The invariant does not hold."""
 
 
-class CannotBeTested(CheckFailed):
-    """The component does not give the kit what it needs."""
-
-
 class NotApplicable(Exception):  # noqa: N818
     """The invariant says nothing about this component."""
 
@@ -42,6 +38,10 @@ class Labelled(Protocol):
     label: str
     """`encoder:patch`."""
 
+    @property
+    def flaw(self) -> CheckFailed | None:
+        """Why it cannot be tested at all."""
+
 
 @attrs.frozen(slots=False, repr=False, eq=False)
 class Check:
@@ -49,6 +49,8 @@ class Check:
 
     subject: Labelled
     invariant: Callable[[Any], None]
+    needs_more: bool = False
+    """It has nothing to check where `can_be_tested` fails."""
 
     @property
     def name(self) -> str:
@@ -77,13 +79,11 @@ class Check:
         __tracebackhide__ = True
         from a2a_core.testing.compare import seeded
 
+        if self.needs_more and self.subject.flaw is not None:
+            raise NotApplicable(f"see can_be_tested: {str(self.subject.flaw).splitlines()[0]}")
         try:
             with seeded():
                 self.invariant(self.subject)
-        except CannotBeTested as reason:
-            if self.name != "can_be_tested":
-                raise NotApplicable(f"see can_be_tested: {str(reason).splitlines()[0]}") from reason
-            raise
         except CheckFailed as failure:
             rule = (self.invariant.__doc__ or "").strip().splitlines()[0]
             failure.args = (f"{failure}\n  the rule: {rule}",)

@@ -27,6 +27,11 @@ class CollatorSubject(Subject[CollatorConfig]):
     """A collator of two modalities of numbers, `image` and `audio`, and a head `score`."""
 
     processor = ReferenceProcessor()
+
+    def prepare(self) -> None:
+        """It collates."""
+        self.batch()
+
     target = ReferenceTarget("value")
 
     @cached_property

@@ -19,7 +19,7 @@ from a2a_core.plugins import Catalog, Plugin
 from a2a_core.recipe.structure import Structurer
 from a2a_core.recipe.tree import Document, tree
 from a2a_core.recipe.writing import plain, toml
-from a2a_core.testing.check import NotApplicable, attempt, expect, fail
+from a2a_core.testing.check import CheckFailed, NotApplicable, attempt, expect, fail
 from a2a_core.testing.subject import Subject
 
 LONGEST_LINE = 160
@@ -27,8 +27,9 @@ IT = "component-under-test"
 
 
 def can_be_tested(subject: Subject[Any]) -> None:
-    """The class offers what the kit needs: `tiny(folder)`, and examples where its kind has them."""
-    subject.prepare()
+    """The class offers what the kit needs, `tiny(folder)` and examples where its kind has them; these build and run."""
+    if subject.flaw is not None:
+        raise CheckFailed(str(subject.flaw)) from subject.flaw
     config = subject.config
     expect(
         isinstance(config, subject.cls),
@@ -68,7 +69,10 @@ def is_documented(subject: Subject[Any]) -> None:
 
 def survives_toml(subject: Subject[Any]) -> None:
     """Written to TOML and read back as strictly as a recipe, it is equal: a filled recipe runs the same."""
-    config = subject.config
+    try:
+        config = subject.config
+    except CheckFailed as failure:
+        raise NotApplicable(f"see can_be_tested: {str(failure).splitlines()[0]}") from failure
     with attempt("writing it to TOML"):
         text = f"it = {toml(plain(config) | {'use': f'{IT}:{subject.cls.name}'})}\n"
         text += "".join(f"[{table}.{toml(name)}]\n" for table, name in sorted(references(config)))

@@ -14,6 +14,7 @@ from a2a_core.structures import Fused, Tokens
 from a2a_core.testing.check import NotApplicable, attempt, expect, fail
 from a2a_core.testing.compare import enlivened, finite, mapped, numbers, same, seeded, weighted_sum
 from a2a_core.testing.modules import MODULES, listed
+from a2a_core.testing.reference import ReferenceEncoder
 from a2a_core.testing.subject import ModuleSubject
 
 WIDTHS = {"image": 16, "audio": 24}
@@ -52,6 +53,11 @@ class FusionSubject(ModuleSubject[FusionConfig]):
     def arguments(self) -> tuple[Any, ...]:
         """Four samples: with both modalities, with several pictures, without sound, without a picture."""
         return batch(self.fresh(), self.widths, ALL)
+
+    def whole(self) -> dict[str, Any]:
+        """Behind reference encoders."""
+        encoders = {key: ReferenceEncoder(width=width) for key, width in self.widths.items()}
+        return {"encoders": encoders, "fusion": self.config.resolved()}
 
     def fuse(self, module: Any, *samples: Media, widths: Mapping[str, int] | None = None) -> Fused:
         """The fusion of some samples, without gradients."""

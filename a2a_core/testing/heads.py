@@ -15,10 +15,11 @@ from torch import Tensor
 from a2a_core.components import HeadConfig
 from a2a_core.errors import A2AError
 from a2a_core.structures import Fused, TargetProcessor, Tokens, Widths
-from a2a_core.testing.check import CannotBeTested, NotApplicable, attempt, expect, explained, fail, raised
+from a2a_core.testing.check import NotApplicable, attempt, expect, fail, raised
 from a2a_core.testing.compare import finite, numbers, same, seeded
 from a2a_core.testing.modules import MODULES, listed, shapes
-from a2a_core.testing.subject import ModuleSubject, needed
+from a2a_core.testing.reference import ReferenceEncoder, ReferenceFusion
+from a2a_core.testing.subject import ModuleSubject
 
 WIDTH, VOCABULARY = 16, 40
 PARTS = {"image": 16, "audio": 24}
@@ -32,18 +33,14 @@ EXAMPLES = """
 class HeadSubject(ModuleSubject[HeadConfig]):
     """A head, and what a fusion of width 16 with parts of 16 and 24 channels gives it for three samples."""
 
-    def prepare(self) -> None:
-        """Besides `tiny`, examples."""
-        self.rows  # noqa: B018
-
     @cached_property
     def rows(self) -> list[Mapping[str, Any]]:
         """Rows with a target."""
-        with needed(f"`{self.cls.__name__}.examples()`", EXAMPLES), seeded():
+        with attempt(f"`{self.cls.__name__}.examples()`", remedy=f"give the class\n{EXAMPLES}"), seeded():
             found = list(self.config.examples())
         if len(found) < 2:
             text = f"`{self.cls.__name__}.examples()` gives {len(found)} rows; at least two different ones are needed"
-            raise CannotBeTested(explained(text, remedy=f"give the class\n{EXAMPLES}"))
+            fail(text, remedy=f"give the class\n{EXAMPLES}")
         return found
 
     def column(self, field: str) -> Iterable[Any]:
@@ -85,6 +82,11 @@ class HeadSubject(ModuleSubject[HeadConfig]):
     def arguments(self) -> tuple[Any, ...]:
         """Three samples."""
         return self.fused(*LENGTHS), {"size": len(LENGTHS)}
+
+    def whole(self) -> dict[str, Any]:
+        """Behind reference encoders and a reference fusion."""
+        encoders = {key: ReferenceEncoder() for key in PARTS}
+        return {"encoders": encoders, "fusion": ReferenceFusion(width=WIDTH), "heads": {"it": self.resolved}}
 
     def judge(self, module: Any, *lengths: int) -> dict[str, Tensor]:
         """The outputs for some samples, without gradients."""

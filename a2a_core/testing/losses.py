@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from a2a_core.components import HeadConfig, LossConfig
-from a2a_core.testing.check import CannotBeTested, NotApplicable, attempt, expect, explained, fail
+from a2a_core.testing.check import NotApplicable, attempt, expect, fail
 from a2a_core.testing.compare import finite, mapped, same, seeded
 from a2a_core.testing.modules import MODULES, listed
-from a2a_core.testing.subject import ModuleSubject, needed
+from a2a_core.testing.reference import ReferenceEncoder, ReferenceFusion
+from a2a_core.testing.subject import ModuleSubject
 
 SIZE = 7
 SPLITS = ((1,) * SIZE, (2, 5), (6, 1), (3, 1, 3))
@@ -41,20 +42,23 @@ class Judged(NamedTuple):
 class LossSubject(ModuleSubject[LossConfig]):
     """A loss with outputs and targets of seven samples, the last without a target."""
 
-    def prepare(self) -> None:
-        """Besides `tiny`, examples."""
-        self.example  # noqa: B018
-
     @cached_property
     def example(self) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
         """A head, outputs and targets."""
         config = self.config
-        with needed(f"`{self.cls.__name__}.examples({SIZE})`", EXAMPLES), seeded():
+        with attempt(f"`{self.cls.__name__}.examples({SIZE})`", remedy=f"give the class\n{EXAMPLES}"), seeded():
             head, outputs, targets = config.examples(SIZE)
         if not any(sliced(value) for value in outputs.values()):
             text = f"`{self.cls.__name__}.examples({SIZE})` gives no output with {SIZE} samples in dimension 0"
-            raise CannotBeTested(explained(text, remedy=f"give the class\n{EXAMPLES}"))
+            fail(text, remedy=f"give the class\n{EXAMPLES}")
         return head, {name: value.detach() for name, value in outputs.items()}, targets
+
+    def prepare(self) -> None:
+        """It counts, too."""
+        super().prepare()
+        module = self.fresh()
+        with attempt("count()", "it uses its parameters, or what forward left behind"):
+            module.count({"size": SIZE}, self.example[2])
 
     def make(self) -> Any:
         """Build it."""
@@ -65,6 +69,11 @@ class LossSubject(ModuleSubject[LossConfig]):
         """Outputs that want gradients, and targets."""
         _, outputs, targets = self.example
         return mapped(outputs, leaf), targets
+
+    def whole(self) -> dict[str, Any]:
+        """Behind a reference encoder, a reference fusion and its example's head."""
+        heads, losses = {self.config.head: self.example[0]}, {"it": self.config}
+        return {"encoders": {"in": ReferenceEncoder()}, "fusion": ReferenceFusion(), "heads": heads, "losses": losses}
 
     def judge(self, module: Any, samples: Sequence[int] | None = None) -> Judged:
         """Counts and totals of some samples, all by default, with gradients."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from a2a_core.components import HeadConfig, Metric, MetricConfig
 from a2a_core.testing.check import attempt, expect, fail
 from a2a_core.testing.compare import mapped, seeded
-from a2a_core.testing.subject import Subject, needed
+from a2a_core.testing.subject import Subject
 
 SIZE = 12
 SPLITS = ((1,) * SIZE, (5, 7), (11, 1), (2, 3, 3, 4))
@@ -32,14 +32,14 @@ class MetricSubject(Subject[MetricConfig]):
     """A metric with outputs and targets of twelve samples, the last without a target."""
 
     def prepare(self) -> None:
-        """Besides `tiny`, examples."""
-        self.example  # noqa: B018
+        """It takes the example and computes."""
+        self.value(self.see(self.fresh()))
 
     @cached_property
     def example(self) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
         """A head, outputs and targets."""
         config = self.config
-        with needed(f"`{self.cls.__name__}.examples({SIZE})`", EXAMPLES), seeded():
+        with attempt(f"`{self.cls.__name__}.examples({SIZE})`", remedy=f"give the class\n{EXAMPLES}"), seeded():
             return config.examples(SIZE)
 
     def fresh(self) -> Metric:

@@ -12,6 +12,7 @@ from a2a_core.structures import Tokens
 from a2a_core.testing.check import attempt, expect, fail
 from a2a_core.testing.compare import finite, numbers, same, seeded
 from a2a_core.testing.modules import MODULES
+from a2a_core.testing.reference import ReferenceEncoder, ReferenceFusion
 from a2a_core.testing.subject import ModuleSubject
 
 WIDTH, OUT = 16, 32
@@ -25,6 +26,11 @@ class ProjectorSubject(ModuleSubject[ProjectorConfig]):
     def make(self) -> Any:
         """Build it."""
         return self.config.build(WIDTH, OUT)
+
+    def whole(self) -> dict[str, Any]:
+        """Between a reference encoder and a reference fusion."""
+        encoders = {"it": ReferenceEncoder(width=WIDTH)}
+        return {"encoders": encoders, "projectors": {"it": self.config}, "fusion": ReferenceFusion(width=OUT)}
 
     def item(self, index: int) -> Tensor:
         """Tokens of one item (T, C)."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from a2a_core.components import Rows, SourceConfig
 from a2a_core.structures import Row
-from a2a_core.testing.check import CannotBeTested, attempt, expect, explained, fail
-from a2a_core.testing.subject import Subject, needed
+from a2a_core.testing.check import attempt, expect, fail
+from a2a_core.testing.subject import Subject
 
 TINY = """
     @classmethod
@@ -24,19 +24,20 @@ class SourceSubject(Subject[SourceConfig]):
     """A source and its rows."""
 
     def prepare(self) -> None:
-        """Rows of what `tiny` gives."""
-        self.rows  # noqa: B018
+        """It opens, and has rows."""
+        with attempt("rows[0]"):
+            self.rows[0]
 
     @cached_property
     def rows(self) -> Rows:
         """Opened once."""
         config = self.config
-        with needed("build() of what `tiny(folder)` gives", TINY):
+        with attempt("build() of what `tiny(folder)` gives", remedy=f"give the class\n{TINY}"):
             rows = config.build()
             count = len(rows)
         if count < 2:
             text = f"`{self.cls.__name__}.tiny(folder)` has {count} rows; at least two are compared"
-            raise CannotBeTested(explained(text, remedy=f"give the class\n{TINY}"))
+            fail(text, remedy=f"give the class\n{TINY}")
         return rows
 
 

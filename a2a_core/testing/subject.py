@@ -6,8 +6,6 @@ import shutil
 import tempfile
 import weakref
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor
 
 from a2a_core.options import Component
-from a2a_core.testing.check import CannotBeTested, explained, raised, where
+from a2a_core.testing.check import CheckFailed, attempt
 from a2a_core.testing.compare import enlivened, seeded, tensors
 
 C = TypeVar("C", bound=Component)
@@ -25,16 +23,6 @@ TINY = """
     def tiny(cls, folder):
         return cls(width=16)          # every option without a default, and few channels and layers
 """
-
-
-@contextmanager
-def needed(what: str, add: str) -> Iterator[None]:
-    """What is raised inside means that the component cannot be tested."""
-    try:
-        yield
-    except Exception as error:  # the plugin's own code runs here
-        message = explained(f"{what} raises {raised(error)}", where(error), remedy=f"give the class\n{add}")
-        raise CannotBeTested(message) from error
 
 
 class Subject(Generic[C]):
@@ -54,8 +42,18 @@ class Subject(Generic[C]):
         return self._given is not None
 
     def prepare(self) -> None:
-        """Ask for everything that the class must offer the kit; CannotBeTested where it does not."""
+        """Ask for everything that its checks build on; CheckFailed where it is not there."""
         self.config  # noqa: B018
+
+    @cached_property
+    def flaw(self) -> CheckFailed | None:
+        """What `prepare` found wrong."""
+        try:
+            with seeded(), attempt("making and running it"):
+                self.prepare()
+        except CheckFailed as failure:
+            return failure
+        return None
 
     @cached_property
     def folder(self) -> Path:
@@ -69,12 +67,20 @@ class Subject(Generic[C]):
         """The instance to test."""
         if self._given is not None:
             return self._given
-        with needed(f"`{self.cls.__name__}.tiny(folder)`", TINY), seeded():
+        with attempt(f"`{self.cls.__name__}.tiny(folder)`", remedy=f"give the class\n{TINY}"), seeded():
             return self.cls.tiny(self.folder)
 
 
 class ModuleSubject(Subject[C]):
     """A component that builds a module."""
+
+    def prepare(self) -> None:
+        """It builds, and runs on its arguments."""
+        arguments = self.arguments()
+        with attempt("build()"):
+            module = self.fresh()
+        with attempt("forward"):
+            self.forward(module, *arguments)
 
     @abstractmethod
     def make(self) -> Any:
@@ -87,6 +93,10 @@ class ModuleSubject(Subject[C]):
     def forward(self, module: Any, *arguments: Any) -> Any:
         """Call it."""
         return module(*arguments)
+
+    @abstractmethod
+    def whole(self) -> dict[str, Any]:
+        """The parts of a small model with it."""
 
     def fresh(self, seed: int = 0) -> Any:
         """A new module in evaluation mode, the same for the same seed."""

@@ -31,6 +31,7 @@ class Judgement:
     def says(self, component: Any, check: str) -> str:
         result = self.results(component)[check]
         assert not result.passed, f"{check} passes"
+        assert not result.skipped, result.message
         return result.message
 
     def skips(self, component: Any) -> set[str]:

@@ -187,7 +187,7 @@ ANYTHING = {"..."}
             "9 against 8",
             {"missing_modality_is_invisible", "frozen_stays_unchanged"},
         ),
-        (ReturnsATensor, "tokens_are_well_formed", "a2a_core.Tokens", ANYTHING),
+        (ReturnsATensor, "can_be_tested", "a2a_core.Tokens", ANYTHING),
         (HasNoGradientThroughSilence, "missing_modality_is_invisible", "NaN", ANYTHING),
         (SkipsSilence, "missing_modality_is_invisible", "`mix.weight`, `mix.bias`", {"padding_is_invisible"}),
         (TrainsThoughFrozen, "frozen_stays_unchanged", "`stem.weight`", set()),

@@ -195,7 +195,7 @@ UNLABELLED = {"unlabelled_samples_count_nothing", "nothing_to_count_is_zero"}
         (StopsTheGradientOfLaterSamples, "totals_add_up", "the gradients at `outputs.logits` do not add up", set()),
         (CountsTheBatch, "unlabelled_samples_count_nothing", "with an unlabelled sample: 6 -> 7", UNLABELLED),
         (CountsOnce, "totals_add_up", "the counts of `cross_entropy` do not add up: 1 for 7 samples, 7 for", UNLABELLED),
-        (CountsWhatItSaw, "count_needs_no_parameters", "what forward left behind", None),
+        (CountsWhatItSaw, "can_be_tested", "what forward left behind", None),
         (CountsByItsTemperature, "count_needs_no_parameters", "nan", set()),
         (
             CountsFirst,

@@ -154,7 +154,7 @@ class FailsWithoutAWord(FromFile):
     ("processes", "check", "says", "besides"),
     [
         (HasNoLength, "items_are_well_formed", "item.length", None),
-        (MakesATuple, "items_are_well_formed", "a2a_core.Item", None),
+        (MakesATuple, "can_be_tested", "a2a_core.Item", None),
         (MakesNaN, "items_are_well_formed", "NaN", None),
         (PadsOnTheWrongSide, "items_are_well_formed", "dimension 0 = items", None),
         (HasALongDummy, "dummy_is_finite_and_short", "10 tokens, the shortest example 1", set()),

@@ -93,6 +93,20 @@ def test_a_plugin_module_that_imports_torch_is_caught(make_plugin: Any) -> None:
     assert "plugin.py:1: import torch" in results[0].message
 
 
+def test_presets_and_commands_are_loaded(make_plugin: Any) -> None:
+    make_plugin.alone()
+    hooks = {
+        "a2a_presets": {"good": "good.toml", "broken": "broken.toml", "missing": "missing.toml"},
+        "a2a_commands": {"run": "acme_more.plugin:a2a_presets", "walk": "acme_more.plugin:walk"},
+    }
+    make_plugin("acme-more", hooks, files={"good.toml": "seed = 1\n", "broken.toml": "seed = \n"})
+    found = {result.component: result for result in run_suite("acme-more", Catalog.installed())}
+    assert {name for name, result in found.items() if not result.passed} == {"preset:broken", "preset:missing", "command:walk"}
+    assert "TOMLDecodeError" in found["preset:broken"].message
+    assert "which is not there" in found["preset:missing"].message
+    assert "AttributeError" in found["command:walk"].message
+
+
 def test_a_distribution_that_is_not_installed_says_so() -> None:
     with pytest.raises(A2AError, match=r"no plugin `acme-nowhere` is installed here"):
         of_distribution("acme-nowhere", Catalog.installed())
