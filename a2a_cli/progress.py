@@ -11,7 +11,7 @@ from typing import Any
 from a2a_cli.output import jsonable
 from a2a_core.reporter import Reporter, Silent
 
-SHOWN = ("loss", "learning_rate", "grad_norm", "samples_per_second")
+SHOWN = ("loss", "learning_rate", "grad_norm", "samples_per_second", "tokens_per_second")
 """What the log line begins with, in this order."""
 
 
@@ -120,7 +120,7 @@ def line(values: Mapping[str, Any]) -> str:
     terms = sorted(name for name in values if name.startswith(("loss/", "grad_norm/")))
     several = terms if sum(name.startswith("loss/") for name in terms) > 1 else [n for n in terms if n.startswith("grad")]
     names = [name for name in ("loss", *several, *SHOWN[1:]) if name in values]
-    return "  ".join(f"{name} {values[name]:.4g}" for name in names)
+    return "  ".join(f"{name.replace('_per_second', '/s')} {values[name]:.4g}" for name in names)
 
 
 def memory() -> int:

@@ -72,7 +72,10 @@ class Prepared(Dataset[Sample | BadRow]):
 
 
 class Collate:
-    """Samples to a batch, bad rows to `batch["bad"]`; a batch of bad rows alone is one blank sample that counts nothing."""
+    """Samples to a batch, with its encoders' `tokens` counted and its `bad` rows beside it.
+
+    A batch of bad rows alone is one blank sample that counts nothing.
+    """
 
     def __init__(self, collate: Callable[[Sequence[Sample]], Batch]) -> None:
         self.collate = collate
@@ -82,6 +85,7 @@ class Collate:
         good = [sample for sample in samples if isinstance(sample, Sample)]
         batch = self.collate(good or [BLANK])
         batch["bad"] = [sample for sample in samples if isinstance(sample, BadRow)]
+        batch.setdefault("tokens", sum(item.length for sample in good for items in sample.items.values() for item in items))
         if not good:
             batch["ids"] = []
         return batch

@@ -71,7 +71,7 @@ def generated(catalog: Catalog) -> dict[Path, str]:
 def filled(path: Path, mark: str, text: str) -> str:
     """A file with the text between its two marks replaced."""
     opening, closing = BETWEEN.format(mark=mark, text="\0").split("\0")
-    pattern = re.compile(re.escape(opening) + ".*?" + re.escape(closing), re.S)
+    pattern = re.compile(re.escape(opening.strip()) + r"\s.*?" + re.escape(closing.strip()), re.S)
     before = path.read_text(encoding="utf-8")
     if not pattern.search(before):
         sys.exit(f"{path} has no place for `{mark}`")

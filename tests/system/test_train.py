@@ -38,7 +38,7 @@ def test_json_is_what_people_see(place: Any) -> None:
     assert events[-1]["status"] == "done"
     assert Path(events[-1]["artifacts"]["model"]).name == "model"
     logged = next(event for event in events if event["event"] == "log")
-    assert {"step", "loss", "learning_rate", "samples_per_second", "memory_mib"} <= logged.keys()
+    assert {"step", "loss", "learning_rate", "samples_per_second", "tokens_per_second", "memory_mib"} <= logged.keys()
 
 
 def test_a_dry_run_leaves_nothing(place: Any) -> None:

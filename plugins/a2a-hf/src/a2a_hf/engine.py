@@ -135,7 +135,7 @@ class Engine(Trainer):
             share = total.float() * num_items_in_batch[name]
             self.record.term(name, share.detach())
             loss = loss + self.weights_by_term[name] * share
-        self.record.rows(len(inputs["ids"]))
+        self.record.rows(len(inputs["ids"]), inputs["tokens"])
         return (loss, output.outputs) if return_outputs else loss
 
     # optimisation -----------------------------------------------------------------------------------------------------

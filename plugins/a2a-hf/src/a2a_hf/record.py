@@ -31,31 +31,35 @@ class Record:
     def __init__(self, run: Run, reporter: Reporter, terms: list[str], main: bool) -> None:
         self.run, self.reporter, self.names, self.main = run, reporter, sorted(terms), main
         self.sums: dict[str, Tensor] = {}
-        self.seen, self.steps, self.since = 0, 0, time.perf_counter()
+        self.seen, self.tokens, self.steps, self.since = 0, 0, 0, time.perf_counter()
 
     def term(self, name: str, share: Tensor) -> None:
         """A term's share of a step's mean, of one micro-batch on this rank."""
         self.sums[name] = self.sums[name] + share if name in self.sums else share
 
-    def rows(self, several: int) -> None:
-        """Rows trained on."""
+    def rows(self, several: int, tokens: int) -> None:
+        """Rows trained on, and their tokens."""
         self.seen += several
+        self.tokens += tokens
 
     def step(self) -> None:
         """An optimizer step is done."""
         self.steps += 1
 
     def take(self, args: TrainingArguments) -> dict[str, float]:
-        """Each term's mean and the rows a second since the last call."""
+        """Each term's mean, and rows and tokens a second, since the last call."""
         values = torch.stack([self.sums.get(name, torch.zeros((), device=args.device)) for name in self.names])
-        values = torch.cat([values.double() / max(1, self.steps) / args.world_size, values.new_tensor([self.seen]).double()])
+        values = torch.cat(
+            [values.double() / max(1, self.steps) / args.world_size, values.new_tensor([self.seen, self.tokens]).double()]
+        )
         if args.world_size > 1:
             dist.all_reduce(values)
         now = time.perf_counter()
-        *terms, seen = values.tolist()
+        *terms, seen, tokens = values.tolist()
         found = {f"loss/{name}": value for name, value in zip(self.names, terms, strict=True)}
         found["samples_per_second"] = seen / max(now - self.since, 1e-9)
-        self.sums, self.seen, self.steps, self.since = {}, 0, 0, now
+        found["tokens_per_second"] = tokens / max(now - self.since, 1e-9)
+        self.sums, self.seen, self.tokens, self.steps, self.since = {}, 0, 0, 0, now
         return found
 
     def logged(self, step: int, values: Mapping[str, Any]) -> None:
