@@ -13,6 +13,7 @@ from a2a_core.components import FusionConfig
 from a2a_core.structures import Fused, Tokens
 from a2a_core.testing.check import NotApplicable, attempt, expect, fail
 from a2a_core.testing.compare import enlivened, finite, mapped, numbers, same, seeded, weighted_sum
+from a2a_core.testing.every import references
 from a2a_core.testing.modules import MODULES, listed
 from a2a_core.testing.reference import ReferenceEncoder
 from a2a_core.testing.subject import ModuleSubject
@@ -38,13 +39,25 @@ class FusionSubject(ModuleSubject[FusionConfig]):
     """A fusion of pictures (16 channels) and sounds (24)."""
 
     @cached_property
+    def named(self) -> list[str]:
+        """Encoders that the options name (`query = "sound"`): they must be there."""
+        return sorted(name for table, name in references(self.config) if table == "encoders")
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What the pictures' and the sounds' encoders are called."""
+        others = [key for key in WIDTHS if key not in self.named]
+        return dict(zip(WIDTHS, [*self.named, *others], strict=False))
+
+    @cached_property
     def widths(self) -> dict[str, int]:
         """The encoders' own; NotApplicable for a fusion that wants text beside them."""
         with attempt("processor()"):
             text = self.config.processor()
         if text is not None:
             raise NotApplicable("it reads text of its own (processor()), which the kit cannot make up")
-        return dict(WIDTHS)
+        widths = dict.fromkeys(self.named, 16)
+        return widths | {self.names[key]: width for key, width in WIDTHS.items()}
 
     def make(self) -> Any:
         """Build it for both modalities."""
@@ -52,17 +65,28 @@ class FusionSubject(ModuleSubject[FusionConfig]):
 
     def arguments(self) -> tuple[Any, ...]:
         """Four samples: with both modalities, with several pictures, without sound, without a picture."""
-        return batch(self.fresh(), self.widths, ALL)
+        return self.batch(self.fresh(), ALL)
 
     def whole(self) -> dict[str, Any]:
         """Behind reference encoders."""
         encoders = {key: ReferenceEncoder(width=width) for key, width in self.widths.items()}
         return {"encoders": encoders, "fusion": self.config.resolved()}
 
+    def batch(
+        self, module: Any, samples: Sequence[Media], widths: Mapping[str, int] | None = None
+    ) -> tuple[dict[str, Tokens], dict[str, Any]]:
+        """What the model gives a fusion; an encoder that its options name beyond two has items where pictures have."""
+        further = set(self.widths) - set(self.names.values())
+        called = [
+            {self.names[key]: lengths for key, lengths in media.items()} | dict.fromkeys(further, media.get("image", ()))
+            for media in samples
+        ]
+        return batch(module, widths or self.widths, called)
+
     def fuse(self, module: Any, *samples: Media, widths: Mapping[str, int] | None = None) -> Fused:
         """The fusion of some samples, without gradients."""
         with torch.no_grad(), seeded(), attempt(f"forward of {len(samples)} samples"):
-            result = module(*batch(module, widths or self.widths, samples))
+            result = module(*self.batch(module, samples, widths))
         if not isinstance(result, Fused):
             fail(f"forward returns {type(result).__name__}", remedy="return a2a_core.Fused(size, tokens, pooled, parts)")
         return result
@@ -70,7 +94,7 @@ class FusionSubject(ModuleSubject[FusionConfig]):
 
 def item(key: str, length: int, width: int) -> Tensor:
     """Tokens of one item (T, C), always the same for the same modality and length."""
-    return numbers(length, width, seed=10 * length + len(key) * 1000)
+    return numbers(length, width, seed=10 * length + 1000 * sum(map(ord, key)))
 
 
 def batch(module: Any, widths: Mapping[str, int], samples: Sequence[Media]) -> tuple[dict[str, Tokens], dict[str, Any]]:
@@ -185,7 +209,7 @@ def absent_modality_keeps_gradients(subject: FusionSubject) -> None:
     """
     for samples in ((SEEN, SEEN), (HEARD,), (NOTHING,)):
         module = subject.lively()
-        encoded, inputs = batch(module, subject.widths, samples)
+        encoded, inputs = subject.batch(module, samples)
         encoded = mapped(encoded, lambda tensor: tensor.requires_grad_() if tensor.is_floating_point() else tensor)
         with attempt(f"forward and backward of {[dict(media) for media in samples]}"):
             torch.autograd.backward(weighted_sum(module(encoded, inputs)))
@@ -224,14 +248,16 @@ def a_sample_of_nothing_is_finite(subject: FusionSubject) -> None:
 
 def single_encoder_works(subject: FusionSubject) -> None:
     """It builds and runs for one encoder alone."""
-    for key in subject.widths:
-        widths = {key: subject.widths[key]}
-        with attempt(f"build() for {key} alone"), seeded():
-            module = subject.config.build(widths).eval()
-        enlivened(module)
+    for key in WIDTHS:
+        name = subject.names[key]
+        if not {name} >= set(subject.named):
+            continue
+        widths = {name: subject.widths[name]}
+        with attempt(f"build() for {name} alone"), seeded():
+            module = enlivened(subject.config.build(widths).eval())
         alone = subject.fuse(module, {key: [5]}, widths=widths)
         together = subject.fuse(module, {key: [5]}, {key: [3, 6]}, widths=widths)
-        agree(f"{key} alone: a sample changes beside a longer one", alone, together, 0, "see padding_is_invisible")
+        agree(f"{name} alone: a sample changes beside a longer one", alone, together, 0, "see padding_is_invisible")
 
 
 def every_item_counts(subject: FusionSubject) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from a2a_core import Fused, FusionConfig, Tokens, option
+from a2a_core import A2AError, Fused, FusionConfig, Tokens, option
 from a2a_core.testing.reference import ReferenceFusion
 
 
@@ -182,6 +182,24 @@ def test_a_faulty_fusion_is_caught(judge: Any, module: type[Module], check: str,
     assert says in judge.says(faulty, check)
     if besides is not None:
         assert {check} <= judge(faulty) <= {check, *besides}
+
+
+class Asks(Good):
+    """One encoder asks, another must be there."""
+
+    query: str = option("the encoder that asks", default="sound", refers_to="encoders")
+    also: tuple[str, ...] = option("further encoders", default=(), refers_to="encoders")
+
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        absent = {self.query, *self.also} - widths.keys()
+        if absent:
+            raise A2AError(f"there is no encoder {absent}")
+        return self.module(widths, self.width)
+
+
+@pytest.mark.parametrize("component", [Asks, Asks(also=("film",)), Asks(query="audio", also=("film", "text"))], ids=str)
+def test_encoders_that_options_name_are_there(judge: Any, component: Any) -> None:
+    assert judge(component) == set()
 
 
 class WithText(Good):
