@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from a2a_text.embedding import EmbeddingEncoder
 from torch import nn
 
 from a2a_core import A2AError
+from a2a_text.embedding import EmbeddingEncoder
 
 
 def encode(encoder: EmbeddingEncoder, module: nn.Module, *texts: str) -> tuple[torch.Tensor, torch.Tensor]:

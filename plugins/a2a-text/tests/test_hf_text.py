@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from a2a_text.hf_text import HfTextEncoder
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from a2a_core import A2AError, Tokens
+from a2a_core.recipe import plain
+from a2a_text.hf_text import HfTextEncoder
 
 SIZES = {"vocab_size": 300, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 T5 = {"vocab_size": 300, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2}
@@ -143,20 +144,6 @@ def test_buffers_that_no_file_holds_are_refilled(model_type: str) -> None:
         assert torch.equal(tensor, kept[name]), name
 
 
-def test_a_resolved_copy_needs_no_folder(tmp_path: Path, words: Path) -> None:
-    path = saved("bert", tmp_path / "model", words)
-    encoder, module = loaded(HfTextEncoder(path=path, max_length=12))
-    _, wanted = encode(encoder, module)
-    shutil.rmtree(path)
-    assert encoder.resolved() == encoder
-    assert json.loads(json.dumps(encoder.config)) == encoder.config
-    again = encoder.build().eval()
-    again.load_state_dict(module.state_dict())
-    _, got = encode(encoder, again)
-    assert torch.equal(got.values, wanted.values)
-    assert encoder.max_length == 12
-
-
 def test_ids_are_those_of_the_models_own_tokenizer_or_of_the_one_named(tmp_path: Path, words: Path, bare: Path) -> None:
     path = saved("gpt2", tmp_path / "model", words)
     assert HfTextEncoder(path=path).processor()("the cat").tensors["input_ids"].tolist() == [2, 9, 5, 3]
@@ -168,7 +155,7 @@ def test_ids_are_those_of_the_models_own_tokenizer_or_of_the_one_named(tmp_path:
 def test_bytes_without_a_tokenizer() -> None:
     encoder = HfTextEncoder(config={"model_type": "roberta", **CONFIGS["roberta"]})
     assert encoder.processor()("ab").tensors["input_ids"].tolist() == [100, 101, 1]
-    config = encoder.resolved().config
+    config = json.loads(encoder.resolved().config_data)
     assert (config["pad_token_id"], config["eos_token_id"]) == (0, 1)
 
 
@@ -289,3 +276,20 @@ def test_a_pretrained_sentence_encoder() -> None:
     assert similarity[0, 2] < 0.3
     assert (encoder.max_length, module.width) == (512, 384)
     assert len(encoder.tokenizer_data) < 300_000
+
+
+def test_a_saved_config_opens_without_the_folder(tmp_path: Path, words: Path) -> None:
+    """Through JSON, as a model's config.json; fields that are null where the model type has a default are kept too."""
+    path = saved("bert", tmp_path / "model", words)
+    content = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**content, "pad_token_id": None}))
+    encoder, module = loaded(HfTextEncoder(path=path))
+    values = json.loads(json.dumps(plain(encoder)))
+    shutil.rmtree(path)
+    assert values.pop("use") == "a2a-text:hf-text"
+    again = HfTextEncoder(**{**values, "path": Path(values["path"])})
+    assert again == again.resolved() == encoder
+    opened = again.build().eval()
+    opened.load_state_dict(module.state_dict())
+    assert opened.model.config.pad_token_id is None
+    assert torch.equal(encode(again, opened)[1].values, encode(encoder, module)[1].values)

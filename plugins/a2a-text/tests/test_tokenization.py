@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from a2a_text.tokenization import BYTE_VOCABULARY, TextProcessor, largest_id, pack, unpack
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from a2a_core import A2AError
+from a2a_text.tokenization import BYTE_VOCABULARY, TextProcessor, largest_id, pack, unpack
 
 BYT5 = ByT5Tokenizer(extra_ids=0)
 

@@ -75,12 +75,12 @@ class EmbeddingEncoder(EncoderConfig):
             dropout=self.dropout,
         )
 
-    def examples(self, folder: Path) -> Sequence[Any]:  # noqa: ARG002
+    def examples(self, folder: Path) -> Sequence[Any]:
         """Texts of 0 to 30 characters, one of them beyond ASCII."""
         return EXAMPLES
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """Two heads of 8, one layer, bytes."""
         return cls(width=16, layers=1, num_heads=2, max_length=64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,9 +16,9 @@ from a2a_core.errors import suggest
 
 
 def read_config(path: Path | None, table: Mapping[str, Any]) -> PretrainedConfig:
-    """The text model's configuration: of the table, else of the directory; A2AError for what transformers does not know.
+    """The text model's configuration: the table's, else the directory's; A2AError for what transformers does not know.
 
-    A table that transformers did not write itself was typed by hand: a key that the model type does not have is an error too.
+    `table` was typed by hand: a key that the model type does not have is an error too.
     """
     try:
         if table or path is None:
@@ -29,10 +30,17 @@ def read_config(path: Path | None, table: Mapping[str, Any]) -> PretrainedConfig
         kind = table.get("model_type", "")
         hint = suggest(kind, CONFIG_MAPPING) if kind not in CONFIG_MAPPING else ""
         raise A2AError(f"transformers cannot read this configuration: {error}".splitlines()[0], hint=hint) from None
-    if table and "transformers_version" not in table:
+    if table:
         refuse_unknown_keys(config, table)
     text: PretrainedConfig = config.get_text_config()
     return text
+
+
+def from_json(text: str) -> PretrainedConfig:
+    """What `to_json_string` wrote."""
+    values = json.loads(text)
+    config: PretrainedConfig = AutoConfig.for_model(values.pop("model_type"), **values)
+    return config
 
 
 def refuse_unknown_keys(config: PretrainedConfig, table: Mapping[str, Any]) -> None:
@@ -50,3 +58,14 @@ def length_limit(wanted: int | None, positions: int | None) -> int | None:
     if wanted is not None and positions is not None and wanted > positions:
         raise A2AError(f"`max_length` = {wanted}, but the model has {positions} positions")
     return wanted if wanted is not None else positions
+
+
+def special_ids(config: PretrainedConfig) -> tuple[int | None, int | None, int | None]:
+    """Begin, end and padding; the first where a model has several, None where it has none (some write -1)."""
+    found = []
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        token = getattr(config, name, None)
+        first = token[0] if isinstance(token, list) else token
+        found.append(first if first is not None and first >= 0 else None)
+    begin, end, pad = found
+    return begin, end, pad

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -57,18 +56,20 @@ class HfTextEncoder(EncoderConfig):
     )
     truncate: bool = option("drop the tail of a longer text instead of refusing it", default=False)
     tokenizer_data: str = option("the tokenizer.json itself, packed; filled in by a2a when a model is saved", default="")
+    config_data: str = option("the whole configuration, as JSON; filled in by a2a when a model is saved", default="")
 
     def check(self) -> None:
         """ValueError for a directory, tokenizer or configuration that cannot be."""
+        if self.config_data:
+            return
         if self.path is None and not self.config:
             raise ValueError("give `path`, a directory with a saved model, or `config`, a table with `model_type`")
         if self.config and not isinstance(self.config.get("model_type"), str):
             raise ValueError('`config` needs a `model_type`, such as "bert"')
         refuse_unfit(str(self.config.get("model_type", "")))
-        if self.path is not None and not self.config and not (self.path / "config.json").is_file():
+        if self.path is not None and not (self.path / "config.json").is_file():
             raise ValueError(f"`path`: there is no model at {self.path} (no config.json)")
-        source = self.tokenizer if self.tokenizer is not None or self.config else self.path
-        if source is not None and not self.tokenizer_data:
+        if source := self.tokenizer or self.path:
             tokenizer_file(source)
 
     def resolved(self) -> Self:
@@ -76,10 +77,12 @@ class HfTextEncoder(EncoderConfig):
         from a2a_text.hf_config import length_limit, read_config
         from a2a_text.hf_text_model import trace
 
+        if self.config_data:
+            return self
         config = read_config(self.path, self.config)
         refuse_unfit(config.model_type)
         source = self.tokenizer or self.path
-        data = self.tokenizer_data or (pack(source) if source is not None else "")
+        data = pack(source) if source is not None else ""
         if not data:
             config.pad_token_id, config.eos_token_id = PAD, EOS
         traced = trace(config, self.layer)
@@ -88,47 +91,49 @@ class HfTextEncoder(EncoderConfig):
             raise A2AError(f"the tokenizer has ids up to {ids - 1}, the model an embedding of {traced.vocabulary} rows")
         copy: Self = attrs.evolve(
             cast("Any", self),
-            config=json.loads(config.to_json_string(use_diff=False)),
             tokenizer=None,
             tokenizer_data=data,
+            config_data=config.to_json_string(use_diff=False),
             max_length=length_limit(self.max_length, traced.positions),
         )
         return copy
 
     def processor(self) -> TextProcessor:
         """Strings to ids."""
+        from a2a_text.hf_config import from_json, special_ids
+
         whole = self.resolved()
-        begin, end, pad = (special(whole.config.get(f"{name}_token_id")) for name in ("bos", "eos", "pad"))
-        specials = [token for token in (begin, end, pad) if token is not None]
+        begin, end, pad = special_ids(from_json(whole.config_data))
+        first = next((token for token in (begin, end, pad) if token is not None), 0)
         return TextProcessor(
             unpack(whole.tokenizer_data) if whole.tokenizer_data else None,
-            pad_id=pad if pad is not None else [*specials, 0][0],
-            empty_id=[*specials, 0][0],
+            pad_id=first if pad is None else pad,
+            empty_id=first,
             max_length=whole.max_length,
             truncate=self.truncate,
         )
 
     def build(self) -> nn.Module:
         """The model with random weights; parameters that can get no gradient are frozen."""
-        from a2a_text.hf_config import read_config
+        from a2a_text.hf_config import from_json
         from a2a_text.hf_text_model import HfTextModel
 
-        return HfTextModel(read_config(self.path, self.resolved().config), self.layer)
+        return HfTextModel(from_json(self.resolved().config_data), self.layer)
 
     def load(self, module: nn.Module) -> None:
         """Copy the weights of `path`; A2AError when one is missing there."""
-        from a2a_text.hf_config import read_config
+        from a2a_text.hf_config import from_json
         from a2a_text.hf_text_model import load_pretrained
 
         if self.path is not None:
-            load_pretrained(module, self.path, read_config(self.path, self.config))
+            load_pretrained(module, self.path, from_json(self.resolved().config_data))
 
-    def examples(self, folder: Path) -> Sequence[Any]:  # noqa: ARG002
+    def examples(self, folder: Path) -> Sequence[Any]:
         """Those of `embedding`."""
         return EXAMPLES
 
     @classmethod
-    def tiny(cls, folder: Path) -> Self:  # noqa: ARG003
+    def tiny(cls, folder: Path) -> Self:
         """A BERT of one layer on bytes."""
         sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
         return cls(config={"model_type": "bert", "vocab_size": 259, "max_position_embeddings": 64, **sizes})
@@ -138,9 +143,3 @@ def refuse_unfit(model_type: str) -> None:
     """ValueError for a model that sees its padding."""
     if model_type in SEES_PADDING:
         raise ValueError(f"a `{model_type}` model sees its padding: a text would change with its neighbours in the batch")
-
-
-def special(token: int | list[int] | None) -> int | None:
-    """A special token's id in a configuration, the first where there are several; None for none (some write -1)."""
-    first = token[0] if isinstance(token, list) else token
-    return first if first is not None and first >= 0 else None

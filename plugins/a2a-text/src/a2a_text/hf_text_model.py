@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +13,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig
+from transformers.utils import logging
 
 from a2a_core import A2AError, Tokens
 
-AUTO_MODEL: Any = AutoModel  # typed Any: its class methods carry no types
+AUTO_MODEL: Any = AutoModel  # these two carry no types
+LOGGING: Any = logging
 
 
 class Trace(NamedTuple):
@@ -136,16 +140,17 @@ def num_positions(model: Any) -> int | None:
 def load_pretrained(module: Any, path: Path, config: PretrainedConfig) -> None:
     """Copy a directory's weights into what `build` made; A2AError when they cannot be read or one is missing."""
     try:
-        found, report = AUTO_MODEL.from_pretrained(
-            path,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            **without_pooler(config),
-        )
+        with quiet():
+            found, report = AUTO_MODEL.from_pretrained(
+                path,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                **without_pooler(config),
+            )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise A2AError(f"the weights in {path} cannot be read: {error}") from None
     weights = encoder_of(found).state_dict(keep_vars=True)
@@ -154,3 +159,17 @@ def load_pretrained(module: Any, path: Path, config: PretrainedConfig) -> None:
     if missing:
         raise A2AError(f"{path} lacks {len(missing)} of the model's weights: {', '.join(missing[:20])}")
     module.model.load_state_dict(weights)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers without progress bars and without its table of weights that are left over (poolers, heads)."""
+    verbosity, bars = LOGGING.get_verbosity(), LOGGING.is_progress_bar_enabled()
+    LOGGING.set_verbosity_error()
+    LOGGING.disable_progress_bar()
+    try:
+        yield
+    finally:
+        LOGGING.set_verbosity(verbosity)
+        if bars:
+            LOGGING.enable_progress_bar()
