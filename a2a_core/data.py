@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,8 +140,14 @@ def load(data: Prepared, collate: Collate, batches: Batches, workers: int = 0, p
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin,
+        worker_init_fn=leave_interrupts,
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def leave_interrupts(_: int) -> None:
+    """Ctrl-C goes to a whole group of processes; the rank decides what becomes of it, its workers go on until then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def prepare(rows: Rows, parts: Parts, labelled: bool = True) -> Prepared:

@@ -103,7 +103,7 @@ class Workplace:
     def shell(self, *words: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "a2a_cli", *words]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
     def rows(self, name: str = "train") -> list[dict[str, object]]:
         return [json.loads(line) for line in (self.folder / f"{name}.jsonl").read_text().splitlines()]

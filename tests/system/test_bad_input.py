@@ -1,5 +1,6 @@
 """Every mistake that a user can make: what is said, the exit code, and that nothing is lost."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -12,9 +13,12 @@ import pytest
 from a2a_core.runs import Run
 
 
+def options(*sets: str) -> list[str]:
+    return [word for each in sets for word in ("--set", each)]
+
+
 def refused(place: Any, *message: str, sets: tuple[str, ...] = (), code: int = 2) -> str:
-    words = [word for each in sets for word in ("--set", each)]
-    result = place.run("train", "recipe.toml", "--out", "run", *words, code=code)
+    result = place.run("train", "recipe.toml", "--out", "run", *options(*sets), code=code)
     for each in message:
         assert each in result.output
     assert "Traceback" not in result.output
@@ -193,26 +197,16 @@ def wait_for(run: Run, step: int, process: subprocess.Popen[str]) -> None:
     raise AssertionError("it never came so far")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_a_checkpoint(place: Any, number: signal.Signals) -> None:
-    process = place.shell(
-        "train",
-        "recipe.toml",
-        "--out",
-        "run",
-        "--set",
-        "trainer.epochs=500",
-        "--set",
-        'trainer.evaluate="no"',
-        "--set",
-        'trainer.save="no"',
-    )
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])
+def test_ctrl_c_saves_a_checkpoint(place: Any, number: signal.Signals, workers: int) -> None:
+    sets = ("trainer.epochs=500", 'trainer.evaluate="no"', 'trainer.save="no"', f"trainer.workers={workers}")
+    process = place.shell("train", "recipe.toml", "--out", "run", *options(*sets))
     run = Run(place.folder / "run")
     wait_for(run, 2, process)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # a terminal's Ctrl-C reaches the whole group, data workers among it
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "stopping after this step, with a checkpoint" in said
+    assert said.count("stopping after this step, with a checkpoint") == 1
     assert "a2a train --resume run" in said
     assert "Traceback" not in said
     assert run.status == "interrupted"

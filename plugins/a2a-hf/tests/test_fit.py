@@ -92,9 +92,9 @@ def quiet_signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quiet_signals")
-@pytest.mark.parametrize(("after", "workers"), [(1, 0), (2, 0), (4, 0), (3, 1)])
-def test_an_interrupted_run_goes_on_to_the_same_weights(recipe: Recipe, tmp_path: Path, after: int, workers: int) -> None:
-    path = recipe(('use = "hf"', f'use = "hf"\nworkers = {workers}\nwarmup_steps = 2\nmicro_batch = 4'))
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_an_interrupted_run_goes_on_to_the_same_weights(recipe: Recipe, tmp_path: Path, after: int) -> None:
+    path = recipe(('use = "hf"', 'use = "hf"\nwarmup_steps = 2\nmicro_batch = 4'))
     _, never = fit(path, tmp_path / "never")
     stopper = Stopper(after)
     result, run = fit(path, tmp_path / "stopped", reporter=stopper)
