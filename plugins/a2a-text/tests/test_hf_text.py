@@ -286,7 +286,7 @@ def test_a_saved_config_opens_without_the_folder(tmp_path: Path, words: Path) ->
     encoder, module = loaded(HfTextEncoder(path=path))
     values = json.loads(json.dumps(plain(encoder)))
     shutil.rmtree(path)
-    assert values.pop("use") == "a2a-text:hf-text"
+    assert values.pop("use") == "hf-text"
     again = HfTextEncoder(**{**values, "path": Path(values["path"])})
     assert again == again.resolved() == encoder
     opened = again.build().eval()
