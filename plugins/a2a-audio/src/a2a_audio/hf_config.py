@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PretrainedConfig
@@ -37,7 +37,7 @@ def read_config(path: Path | None, table: Mapping[str, Any]) -> PretrainedConfig
             values = dict(table)
             config: PretrainedConfig = AutoConfig.for_model(values.pop("model_type"), **values)
         else:
-            config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(cast("Path", path), local_files_only=True, trust_remote_code=False)
     except (OSError, TypeError, ValueError, StrictDataclassError) as error:
         where = "`config`" if table else str(path)
         raise A2AError(f"{where}: transformers cannot read this configuration: {first_line(error)}") from None

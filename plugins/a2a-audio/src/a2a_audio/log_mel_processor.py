@@ -12,11 +12,10 @@ from a2a_core.structures import Item
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from a2a_audio.reading import Samples
     from a2a_audio.spectrogram import MelSpectrogram
 
 Normalize = Literal["sound", "fixed"]
-DYNAMIC_RANGE = 8.0
-"""Decades of power below the loudest band of a frame; what is fainter counts as that."""
 
 
 def tokens(frames: int) -> int:
@@ -54,16 +53,16 @@ class LogMelProcessor:
         """Read, cut, resample, transform, normalise."""
         return self._item(read_sound(raw, self.sample_rate, self.channels, self.max_seconds))
 
-    def _item(self, samples: Any) -> Item:
+    def _item(self, samples: Samples) -> Item:
         import torch
 
-        sound = torch.from_numpy(samples)
-        frames = self._spectrogram.frames(max(sound.shape[1], self.window))
-        features = torch.cat([self._spectrogram.log10(channel, frames) for channel in sound], dim=1)
-        return Item({"features": self._normalized(features)}, tokens(frames))
+        from a2a_audio.spectrogram import log10
+
+        frames = self._spectrogram.frames(max(samples.shape[1], self.window))
+        power = torch.cat([self._spectrogram.power(channel, frames) for channel in samples], dim=1)
+        return Item({"features": self._normalized(log10(power))}, tokens(frames))
 
     def _normalized(self, features: Tensor) -> Tensor:
-        features = features.clamp_(min=features.max() - DYNAMIC_RANGE)
         if self.normalize == "fixed":
             return features.add_(4).div_(4)
         return features.sub_(features.mean()).div_(features.std(correction=0).add_(1e-5))

@@ -46,4 +46,5 @@ def mel_filter_bank(num_mels: int, n_fft: int, sample_rate: int) -> NDArray[np.f
     frequencies = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)[:, None]
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (frequencies - low) / (centre - low), (high - frequencies) / (high - centre)
-    return np.maximum(0, np.minimum(rising, falling)) * (2 / (high - low))
+    bank: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling)) * (2 / (high - low))
+    return bank

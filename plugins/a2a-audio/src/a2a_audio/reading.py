@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     import soundfile
     from numpy.typing import NDArray
 
-    Samples = NDArray[np.float32]
+    Samples: TypeAlias = NDArray[np.float32]
 
 Channels = Literal["mono", "stereo"]
 MAX_CHANNELS = 64
@@ -36,7 +36,8 @@ def read_sound(raw: Any, sample_rate: int, channels: Channels = "mono", max_seco
     samples, rate = _decode(raw, max_seconds)
     if samples.size == 0:
         raise ValueError("the sound has no samples")
-    if not np.isfinite(samples).all():
+    # a sum, which is quicker, is finite only where all samples are; it may overflow, so that they decide
+    if not np.isfinite(samples.sum()) and not np.isfinite(samples).all():
         raise ValueError("the sound has samples that are NaN or infinite")
     return np.ascontiguousarray(_resample(_mix(samples, channels), rate, sample_rate).T)
 
@@ -50,7 +51,7 @@ def _decode(raw: Any, max_seconds: float | None) -> tuple[Samples, int]:
     if isinstance(raw, (bytes, bytearray, memoryview)):
         return _decode_file(BytesIO(raw), max_seconds)
     if isinstance(raw, (tuple, list)) and len(raw) == 2:
-        return _decode_array(*raw, max_seconds)
+        return _decode_array(raw[0], raw[1], max_seconds)
     raise ValueError(f"a sound is a path, bytes or (samples, sample rate), not {type(raw).__name__}")
 
 
@@ -114,13 +115,12 @@ def _as_float(samples: Any) -> Samples:
     """Integers to ±1 by their type's range, as libsndfile does."""
     import numpy as np
 
+    if samples.dtype not in (np.uint8, np.int8, np.int16, np.int32) and not np.issubdtype(samples.dtype, np.floating):
+        raise ValueError(f"samples must be float, uint8, int8, int16 or int32, got {samples.dtype}")
+    floats: Samples = samples.astype(np.float32, copy=False)
     if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) / 128
-    if samples.dtype in (np.int8, np.int16, np.int32):
-        return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
-    if np.issubdtype(samples.dtype, np.floating):
-        return samples.astype(np.float32, copy=False)
-    raise ValueError(f"samples must be float, uint8, int8, int16 or int32, got {samples.dtype}")
+        return floats / np.float32(128) - 1
+    return floats / np.float32(-float(np.iinfo(samples.dtype).min)) if samples.dtype.kind == "i" else floats
 
 
 def _mix(samples: Samples, channels: Channels) -> Samples:

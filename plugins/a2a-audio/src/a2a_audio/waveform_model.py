@@ -65,7 +65,7 @@ class MaskedFeatureEncoder(nn.Module):
     def forward(self, waveforms: Waveforms) -> Tensor:
         """Waveforms of (N, S) -> (N, channels, T)."""
         first = self.conv_layers[0]
-        values = first.conv(waveforms.values[:, None])
+        values: Tensor = first.conv(waveforms.values[:, None])
         (kernel,), (stride,) = first.conv.kernel_size, first.conv.stride
         frames = (waveforms.samples - kernel) // stride + 1
         mask = torch.arange(values.shape[-1], device=values.device) < frames[:, None]
@@ -81,7 +81,8 @@ def masked_norm(values: Tensor, mask: Tensor, norm: nn.GroupNorm) -> Tensor:
     mean = values.masked_fill(~mask, 0).sum(-1, keepdim=True) / count
     centred = (values - mean).masked_fill(~mask, 0)
     variance = centred.square().sum(-1, keepdim=True) / count
-    return centred * (variance + norm.eps).rsqrt() * norm.weight[:, None] + norm.bias[:, None]
+    normed: Tensor = centred * (variance + norm.eps).rsqrt() * norm.weight[:, None] + norm.bias[:, None]
+    return normed
 
 
 def refuse_padding_seen(config: PretrainedConfig) -> None:

@@ -12,18 +12,18 @@ from a2a_core.structures import Item
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from a2a_audio.reading import Samples
     from a2a_audio.spectrogram import MelSpectrogram
 
-SILENCE = -1.5
-"""What log10(1e-10) becomes by (x + 4) / 4."""
-DYNAMIC_RANGE = 2.0
-"""Eight decades of power below the loudest, after the division by 4."""
+SILENCE, DECADES = -10.0, 8.0
+"""Log10 power of silence: this, or so much below the loudest."""
 
 
 class WhisperProcessor:
-    """Sound -> Item with `input_features` (mels, frames): the frames that the sound reaches; those after it are all one value.
+    """Sound -> Item with `input_features` (frames, mels): log10 power of the frames that the sound reaches; silence follows.
 
-    A sound shorter than a window needs no special care: it is followed by silence like any other.
+    Whisper takes a quarter of that plus one, mels first: `pad` does it while it copies. A sound shorter than a window needs
+    no care of its own.
     """
 
     deterministic = True
@@ -53,28 +53,28 @@ class WhisperProcessor:
             )
         return self._item(samples)
 
-    def _item(self, samples: Any) -> Item:
-        import torch
+    def _item(self, samples: Samples) -> Item:
+        from a2a_audio.spectrogram import log10
 
         frames = min(self._spectrogram.touched(len(samples)), self.limit)
-        features = self._spectrogram.log10(torch.from_numpy(samples), frames, end=self.limit * self.hop)
-        features.clamp_(min=features.max() - 4 * DYNAMIC_RANGE).add_(4).div_(4)
-        return Item({"input_features": features.T.contiguous()}, -(-self._spectrogram.frames(len(samples)) // 2))
+        power = self._spectrogram.power(samples, frames, end=self.limit * self.hop)
+        return Item({"input_features": log10(power)}, -(-self._spectrogram.frames(len(samples)) // 2))
 
     def pad(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """`input_features` (N, mels, frames), each continued by its own silence, and `mask` (N, T), the sounds' tokens."""
+        import numpy as np
         import torch
 
-        lengths = torch.tensor([item.length for item in items])
-        longest = int(lengths.max())
+        lengths = [item.length for item in items]
+        longest = max(lengths)
         # the last token's convolutions reach two frames beyond it; padding by zero must not come into it
         frames = self.limit if self.full else min(2 * longest + 2, self.limit)
-        features = torch.empty(len(items), self.num_mels, frames)
+        features, one = torch.empty(len(items), self.num_mels, frames), torch.ones(())
         for padded, item in zip(features, items, strict=True):
-            sound = item.tensors["input_features"][:, :frames]
-            padded[:, : sound.shape[1]] = sound
-            padded[:, sound.shape[1] :] = (item.tensors["input_features"].max() - DYNAMIC_RANGE).clamp(min=SILENCE)
-        return {"input_features": features, "mask": torch.arange(longest) < lengths[:, None]}
+            sound = item.tensors["input_features"]
+            padded.fill_(1 + 0.25 * max(float(sound.numpy().max()) - DECADES, SILENCE))
+            torch.add(one, sound[:frames].T, alpha=0.25, out=padded[:, : len(sound)])
+        return {"input_features": features, "mask": torch.from_numpy(np.arange(longest) < np.array(lengths)[:, None])}
 
     def dummy(self) -> Item:
         """One sample of silence."""
