@@ -20,7 +20,8 @@ def test_stereo_without_layers(check):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 100, "num_heads": 4}, "`width` = 100 must be a multiple of twice `num_heads` = 4"),
+        ({"width": 100, "num_heads": 8}, "`width` = 100 must be even, and a multiple of `num_heads` = 8"),
+        ({"width": 15, "num_heads": 5}, "`width` = 15 must be even"),
         ({"hop_ms": 40.0}, r"`hop_ms` is 640 samples: .* the window's 400"),
         ({"hop_ms": 0.01}, "`hop_ms` is 0 samples"),
         ({"n_fft": 256}, "`n_fft` = 256 must be even, and no less than the window's 400"),

@@ -86,6 +86,12 @@ def test_a_batch_computes_no_more_than_its_longest_sound(stock, noise):
     assert module(**batch).values.shape == (2, 13, 16)
 
 
+def test_what_is_resolved_can_be_written_as_toml(stock):
+    for check in checks(HfAudioEncoder(path=stock[2]).resolved()):
+        if check.name in ("survives_toml", "survives_a_checkpoint", "resolved_is_self_contained"):
+            check()
+
+
 def test_longer_sound_is_refused_or_cut(noise):
     with pytest.raises(ValueError, match=r"lasts 2\.50 s, the model hears 1 s: `max_seconds = 1` would cut it"):
         HfAudioEncoder(config=CONFIG).processor()((noise(20000), 8000))

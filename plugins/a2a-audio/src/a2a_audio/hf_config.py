@@ -64,9 +64,9 @@ def refuse_unknown_keys(config: PretrainedConfig, table: Mapping[str, Any]) -> N
 
 
 def plain(config: PretrainedConfig) -> dict[str, Any]:
-    """The configuration as plain values, without what says nothing of the architecture."""
+    """The configuration as values that TOML has (no nulls, all of which are defaults), without what is no architecture."""
     values: dict[str, Any] = json.loads(config.to_json_string())
-    return {key: value for key, value in values.items() if key not in NOT_ARCHITECTURE}
+    return {key: value for key, value in values.items() if key not in NOT_ARCHITECTURE and value is not None}
 
 
 def read_preprocessor(path: Path) -> dict[str, Any]:

@@ -71,8 +71,8 @@ class LogMelEncoder(EncoderConfig):
 
     def check(self) -> None:
         """ValueError for sizes that do not fit one another."""
-        if self.width % (2 * self.num_heads):
-            raise ValueError(f"`width` = {self.width} must be a multiple of twice `num_heads` = {self.num_heads}")
+        if self.width % 2 or self.width % self.num_heads:
+            raise ValueError(f"`width` = {self.width} must be even, and a multiple of `num_heads` = {self.num_heads}")
         if not 1 <= self.hop <= self.window:
             raise ValueError(
                 f"`hop_ms` is {self.hop} samples: it must be at least one, and no more than the window's {self.window}"
