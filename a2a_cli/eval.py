@@ -10,7 +10,7 @@ import click
 
 from a2a_cli.arguments import RunName, batch_size_option, device_option, json_option, runs_option, set_option
 from a2a_cli.output import print_json
-from a2a_cli.train import summary
+from a2a_cli.results import summary
 from a2a_core import runs as folders
 from a2a_core.errors import A2AError, suggest
 
@@ -55,7 +55,7 @@ def eval_(
     if as_json:
         print_json({"run": found.folder, "results": results})
     else:
-        click.echo(summary(results).strip("\n"))
+        click.echo(summary(results))
 
 
 def chosen(sources: Any, splits: tuple[str, ...], data: Path | None) -> dict[str, Any]:

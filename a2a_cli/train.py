@@ -11,6 +11,7 @@ import click
 
 from a2a_cli.arguments import RecipePath, json_option, runs_option, set_option, without_option
 from a2a_cli.output import ARTIFACTS, print_json, shown, table
+from a2a_cli.results import summary
 from a2a_core import runs as folders
 from a2a_core.errors import A2AError
 from a2a_core.recipe import Loaded, load_recipe
@@ -146,7 +147,7 @@ def conclude(run: Run, as_json: bool) -> None:
     if as_json:
         click.echo(compact({"event": "end", **state, "folder": str(run.folder), "artifacts": artifacts(run)}))
     elif done:
-        click.echo(summary(state["results"]))
+        click.echo(f"\n{summary(state['results'])}\n")
         click.echo(table([(name, path) for name, path in artifacts(run).items()]))
     if not done:
         if not as_json:
@@ -161,13 +162,6 @@ def compact(value: Any) -> str:
     from a2a_cli.output import jsonable
 
     return json.dumps(jsonable(value), ensure_ascii=False)
-
-
-def summary(results: dict[str, dict[str, Any]]) -> str:
-    """Metrics down, splits across."""
-    names = [name for values in results.values() for name, value in values.items() if isinstance(value, int | float)]
-    rows = [[name, *(shown(values.get(name)) for values in results.values())] for name in dict.fromkeys(names)]
-    return "\n" + (table(rows, ["metric", *results]) + "\n" if rows else "trained; there is no split to evaluate\n")
 
 
 def artifacts(run: Run) -> dict[str, str]:

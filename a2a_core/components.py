@@ -171,7 +171,7 @@ class Metric(Protocol):
         """Add what another rank saw."""
 
     def compute(self) -> Mapping[str, Any]:
-        """Name -> number (tables, such as a confusion matrix, as nested lists); the first is the metric's own value."""
+        """Name -> number, or a table (a confusion matrix) as nested lists; the first is the metric's own value."""
 
 
 class MetricConfig(Component):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 from a2a_classification.cross_entropy import classified
 from a2a_classification.labels import classes_of
@@ -17,13 +17,13 @@ MOST_CLASSES = 1000
 
 
 class ConfusionMetric(MetricConfig):
-    """Which classes are taken for which: the share of samples taken for another class, and the table.
+    """Which classes are taken for which: a table, which `a2a train` and `a2a eval` print.
 
-    `matrix[i][j]` samples of class `classes[i]` were predicted as `classes[j]`. Reports nothing when no sample had a label.
+    Its row i and column j count the samples of class `classes[i]` that were predicted as `classes[j]`. Reports nothing when no
+    sample had a label.
     """
 
     name = "confusion"
-    higher_is_better: ClassVar[bool] = False
 
     def build(self, head: HeadConfig) -> Metric:
         """A fresh table."""
