@@ -19,7 +19,7 @@ class Document:
     def __init__(self, source: str, folder: Path | None = None) -> None:
         self.source, self.folder = source, folder
 
-    def place(self, path: Key, key: bool = False) -> Origin:  # noqa: ARG002
+    def place(self, path: Key, key: bool = False) -> Origin:
         """Where the value at `path` stands, or its key."""
         return Origin(self.source, folder=self.folder)
 
@@ -66,7 +66,7 @@ class Setting(Document):
         super().__init__(source, Path.cwd())
         self.dotted, self.value = dotted, value
 
-    def place(self, path: Key, key: bool = False) -> Origin:  # noqa: ARG002
+    def place(self, path: Key, key: bool = False) -> Origin:
         """Left or right of the `=`."""
         column, length = (0, len(self.dotted)) if key else (len(self.dotted) + 1, len(self.value))
         return Origin(self.source, f"{self.dotted}={self.value}", 0, column, max(1, length), self.folder)
