@@ -300,7 +300,9 @@ def test_presets(good, make_plugin) -> None:
     make_plugin("acme-set", {"a2a_presets": {"base": "base.toml", "gone": "gone.toml"}}, files={"base.toml": ""})
     catalog = Catalog.installed()
     assert catalog.preset("acme-set:base") == make_plugin.folder / "acme_set" / "base.toml"
-    with pytest.raises(A2AError, match=r"preset `acme-set:gone` of acme-set 0.1.0 should be at .*gone.toml, which is not there"):
+    with pytest.raises(
+        A2AError, match=r"preset `acme-set:gone` of acme-set 0.1.0 should be at .*gone.toml, which is not there"
+    ):
         catalog.preset("acme-set:gone")
     with pytest.raises(A2AError, match="unknown preset `acme-set:bsae`"):
         catalog.preset("acme-set:bsae")
