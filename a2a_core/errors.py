@@ -33,19 +33,28 @@ class Problem:
 
     def render(self) -> str:
         """The message, the line it stands in with the place marked, and the hint."""
+        return printable(self._lines())
+
+    def _lines(self) -> str:
         lines = [f"error: {self.message}"]
         if self.origin is None or not self.origin.text:
             where = [f"  --> {self.origin}"] if self.origin else []
             return "\n".join([*lines, *where, *([f"  help: {self.hint}"] if self.hint else [])])
         number = str(self.origin.line) if self.origin.line else "  "
-        text, start = self.origin.text, self.origin.column
+        text, start = self.origin.text[:160], self.origin.column
         if start > 80:
-            text, start = "…" + text[start - 40 : start + 80], 41
+            text, start = "…" + self.origin.text[start - 40 : start + 80], 41
+        text = "".join(sign if sign.isprintable() else " " for sign in text)  # one for one: the marks stand below it
         lines.append(f"{' ' * len(number)}--> {self.origin}")
-        lines.append(f"{number} | {text[:160]}")
+        lines.append(f"{number} | {text}")
         marks = "^" * max(1, min(self.origin.length, len(text) - start))
         lines.append(f"{' ' * (len(number) + 3 + start)}{marks} {self.hint}".rstrip())
         return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Text that a terminal can show and does not obey: a recipe may hold anything."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in text)
 
 
 class A2AError(Exception):
@@ -55,7 +64,10 @@ class A2AError(Exception):
 
     def __init__(self, problems: Sequence[Problem] | str, hint: str = "") -> None:
         self.problems = [Problem(problems, hint=hint)] if isinstance(problems, str) else list(problems)
-        super().__init__("\n\n".join(problem.render() for problem in self.problems))
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n\n".join(problem.render() for problem in self.problems)
 
 
 class RunFailed(A2AError):  # noqa: N818 - the name says it

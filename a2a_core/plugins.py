@@ -60,6 +60,12 @@ def among(name: str, dist: str, allow: frozenset[str]) -> bool:
     return name in allow or canonical(dist) in {CORE, *map(canonical, allow)}
 
 
+def left_out(dist: str, allow: frozenset[str]) -> bool:
+    """Is a distribution installed, and none of its plugins allowed?"""
+    its = [point for point in points() if canonical(point.dist) == canonical(dist)]
+    return bool(its) and not any(among(point.name, point.dist, allow) for point in its)
+
+
 def load(point: Point, manager: PluginManager) -> Plugin:
     """Import one plugin; whatever is wrong with it, SystemExit included, stays its own."""
     found = Plugin(point.name, point.module, point.dist, point.version, point=point)
@@ -272,15 +278,14 @@ class Catalog:
         raise A2AError([self._absent(kind, use, dist or KNOWN.get(kind, {}).get(name, ""), name)])
 
     def _absent(self, kind: str, use: str, dist: str, name: str) -> Problem:
-        same: Callable[[str], bool] = lambda other: canonical(other) == canonical(dist)  # noqa: E731
         broken = [plugin for plugin in self.plugins if plugin.errors]
-        if any(map(same, self.left_out)):
+        if canonical(dist) in map(canonical, self.left_out):
             return Problem(f"{kind} `{name}` is offered by {dist}, which `plugins.allow` leaves out", hint=f"allow `{dist}`")
         for plugin in broken:
-            if same(plugin.dist):
+            if canonical(plugin.dist) == canonical(dist):
                 text = f"{kind} `{name}` is offered by {dist} {plugin.version}, which fails to load: {plugin.errors[0]}"
                 return Problem(text, hint=f"see `a2a plugins doctor {plugin.name}`")
-        if dist and not any(same(plugin.dist) for plugin in self.plugins):
+        if dist and canonical(dist) not in (canonical(plugin.dist) for plugin in self.plugins):
             return Problem(f"{kind} `{name}` is offered by {dist}, which is not installed", hint=f"pip install {dist}")
         more = f" ({', '.join(plugin.dist for plugin in broken)}: broken, see `a2a plugins doctor`)" if broken else ""
         less = f" (`plugins.allow` leaves out {', '.join(self.left_out)})" if self.left_out else ""

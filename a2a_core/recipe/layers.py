@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tomli
 
 from a2a_core.errors import A2AError, Origin, Problem
-from a2a_core.recipe.reading import DEEPEST, depth, fail, parse, read, real
+from a2a_core.recipe.reading import DEEPEST, depth, fail, parse, read, real, utf8
 from a2a_core.recipe.tree import Document, Node, Setting, merge, tree, without
 
 Preset = Callable[[str, "frozenset[str] | None"], Path]
@@ -199,12 +199,3 @@ def settled(text: str, document: Document) -> Any:
     if depth(parsed) > DEEPEST:
         raise fail(f"nested deeper than {DEEPEST} levels", document.place(()))
     return parsed["v"]
-
-
-def utf8(text: str) -> bool:
-    """Can it be written down? What the shell hands over need not be text."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -10,18 +10,17 @@ import attrs
 
 from a2a_core.errors import A2AError, Problem, suggest
 from a2a_core.installed import canonical
-from a2a_core.plugins import Catalog
+from a2a_core.plugins import Catalog, left_out
 from a2a_core.recipe.layers import PREFIX, allowed, load_layers
 from a2a_core.recipe.recipe import Recipe
-from a2a_core.recipe.structure import Structurer
+from a2a_core.recipe.structure import MOST, Structurer
 from a2a_core.recipe.tree import Node
 
-MOST = 100
 NEEDED = {
     "data.train": "the rows to train on",
     "fusion": "what joins the modalities",
-    "heads": "what is predicted",
-    "losses": "what is minimised",
+    "heads": "what is predicted, a table each (`[heads.label]`)",
+    "losses": "what is minimised, a table each (`[losses.label]`)",
 }
 MODULES = ("encoders", "projectors", "heads", "losses")
 TABLES = (*MODULES, "data", "metrics", "callbacks")
@@ -86,7 +85,7 @@ def load_recipe(
 
 def only(dist: str, allow: frozenset[str] | None, catalog: Catalog | None) -> Catalog:
     """The plugins of a preset's distribution, nothing else being imported."""
-    if allow is not None and canonical(dist) not in map(canonical, allow):
+    if allow is not None and left_out(dist, allow):
         raise A2AError(f"`extends` names a preset of {dist}, which `plugins.allow` leaves out", hint=f"allow `{dist}`")
     return Catalog.installed(frozenset({dist})) if catalog is None else catalog
 
@@ -99,7 +98,7 @@ def presentable(problems: list[Problem]) -> list[Problem]:
         return (origin.source, origin.line, origin.column) if origin else ("", 0, 0)
 
     shown = [explained(problem) for problem in sorted(problems, key=place)[:MOST]]
-    return shown if len(problems) <= MOST else [*shown, Problem(f"and {len(problems) - MOST} more")]
+    return shown if len(problems) <= MOST else [*shown, Problem("and more")]
 
 
 def explained(problem: Problem) -> Problem:
@@ -163,7 +162,6 @@ def misnamed(tree: Node) -> Iterator[Problem]:
 def absent(tree: Node) -> Iterator[Problem]:
     """Tables that a run needs."""
     for name, what in NEEDED.items():
-        keys = name.split(".")
-        node = tree.get(*keys)
+        node = tree.get(*name.split("."))
         if node is None or node.value == {}:
-            yield Problem(f"there is no `[{name}{'' if name in ('fusion', 'data.train') else '.…'}]`: {what}", tree.at)
+            yield Problem(f"there is no `[{name}]`: {what}", tree.at)

@@ -46,15 +46,12 @@ def read(path: Path) -> str:
 
 def parse(path: Path, text: str) -> Node:
     """A recipe file's text as a tree."""
-    # the same length, so that offsets in the text hold for the file
-    document = TextFile(shown(path), path.parent, text.replace("\r\n", " \n"))
+    document = TextFile(shown(path), path.parent, text.replace("\r\n", "\n"))
     try:
         data = tomli.loads(document.text)
     except tomli.TOMLDecodeError as error:
-        where = (min(error.pos, len(document.text)), min(error.pos, len(document.text)) + 1)
-        # an excerpt only of what is named as a recipe: any other file's contents are nobody's business
-        origin = document.at(where) if path.suffix == ".toml" else Origin(document.source)
-        raise fail(f"not TOML: {error.msg}", origin) from None
+        position = min(error.pos, len(document.text))
+        raise fail(f"not TOML: {error.msg}", document.at((position, position + 1))) from None
     except (RecursionError, ValueError) as error:
         raise fail(f"not TOML: {error}", Origin(document.source)) from None
     if depth(data) > DEEPEST:
@@ -75,3 +72,12 @@ def shown(path: Path) -> str:
     """A path for messages: relative where that is shorter."""
     near = os.path.relpath(path)
     return str(path) if near.startswith("..") else near
+
+
+def utf8(text: str) -> bool:
+    """Can it be written down? What the shell and file systems hand over need not be text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

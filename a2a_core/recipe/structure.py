@@ -16,11 +16,14 @@ from cattrs.gen import make_dict_structure_fn, override
 from a2a_core.errors import A2AError, Problem, suggest
 from a2a_core.options import Component, Doc, Options, doc, within
 from a2a_core.plugins import Catalog
+from a2a_core.recipe.reading import utf8
 from a2a_core.recipe.tree import Node, Setting
 from a2a_core.spelling import SCALARS, choices, item, members, show, spell
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 Hook = Callable[[Node, Any], Any]
+MOST = 100
+"""Problems that anyone reads."""
 UNQUOTE = "without the quotes?"
 QUOTE = "in quotes?"
 QUOTE_TWICE = "in quotes, and in others around them that the shell takes away?"
@@ -31,7 +34,7 @@ def dotted(node: Node) -> str:
     return ".".join(map(str, node.path))
 
 
-def fail(node: Node, text: str, hint: str = "") -> NoReturn:
+def refuse(node: Node, text: str, hint: str = "") -> NoReturn:
     """What is wrong with a value."""
     raise A2AError([Problem(f"`{dotted(node)}` {text}" if node.path else text, node.at, hint)])
 
@@ -39,7 +42,7 @@ def fail(node: Node, text: str, hint: str = "") -> NoReturn:
 def expect(node: Node, fits: bool, what: str, hint: str = "") -> None:
     """Complain of a value of the wrong type."""
     if not fits:
-        fail(node, f"must be {what}, got {show(node.value)}", hint)
+        refuse(node, f"must be {what}, got {show(node.value)}", hint)
 
 
 def scalar(wanted: type, accepted: tuple[type, ...]) -> Hook:
@@ -68,9 +71,9 @@ def sensible(node: Node) -> None:
     """What JSON and other programs can hold, too."""
     value = node.value
     if isinstance(value, float) and not math.isfinite(value):
-        fail(node, "must be finite")
+        refuse(node, "must be finite")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        fail(node, "is beyond 64 bits")
+        refuse(node, "is beyond 64 bits")
 
 
 def anything(node: Node, _: Any) -> Any:
@@ -89,8 +92,8 @@ def path(node: Node, _: Any) -> Path:
     value = node.value
     expect(node, isinstance(value, str) and value != "" and "\0" not in value, "a path")
     made = Path(node.document.folder or "", value)
-    if not str(made).isprintable() and "\\udc" in ascii(str(made)):
-        fail(node, f"leads through a folder whose name is not UTF-8: {str(made)!r}")
+    if not utf8(str(made)):
+        refuse(node, f"leads through a folder whose name is not UTF-8: {str(made)!r}")
     return made
 
 
@@ -128,8 +131,7 @@ class Structurer:
 
     def union(self, node: Node, wanted: Any) -> Any:
         """The only type that the value looks like, else the first that takes it."""
-        every = members(wanted) or []
-        likely = [each for each in every if resembles(node.value, each)]
+        likely = [each for each in members(wanted) or () if resembles(node.value, each)]
         if len(likely) == 1:
             return self.converter.structure(node, likely[0])
         for each in likely:
@@ -176,9 +178,8 @@ class Structurer:
         use = node.value.get("use")
         if use is None:
             names = self.catalog.names(base.kind)
-            raise A2AError(
-                [Problem(f"`{dotted(node)}` does not say which {base.kind}: add `use`", node.key, suggest("", names))]
-            )
+            text = f"`{dotted(node)}` does not say which {base.kind}: add `use`"
+            raise A2AError([Problem(text, node.key, suggest("", names))])
         expect(use, isinstance(use.value, str), "a string")
         try:
             cls = self.catalog.find(base.kind, use.value)
@@ -220,7 +221,7 @@ class Structurer:
             try:
                 within(about, made)
             except ValueError as error:
-                fail(node, str(error))
+                refuse(node, str(error))
             self.refer(node, "", about, made)
             if about.exists and self.check_files:
                 for each in made if isinstance(made, (tuple, list)) else (made,):
@@ -237,9 +238,8 @@ class Structurer:
         known = table.value if table else {}
         for each in value if isinstance(value, (tuple, list)) else (value,):
             if each and isinstance(known, dict) and each not in known:
-                text = (
-                    f"`{'.'.join(map(str, (*node.path, *([name] if name else []))))}`: there is no `[{about.refers_to}.{each}]`"
-                )
+                here = f"{dotted(node)}.{name}" if name else dotted(node)
+                text = f"`{here}`: there is no `[{about.refers_to}.{each}]`"
                 raise A2AError([Problem(text, node.key if name else node.at, suggest(str(each), known))])
 
     def explain(self, error: BaseException, cls: type[Any], node: Node) -> Iterator[Problem]:
@@ -252,7 +252,7 @@ class Structurer:
         elif isinstance(error, ForbiddenExtraKeysError):
             names = [field.name for field in attrs.fields(cls)]
             where = f"a2a plugins show {cls.name}" if issubclass(cls, Component) else "a2a recipe schema"
-            for name in sorted(error.extra_fields):
+            for name in [name for name in node.value if name in error.extra_fields][: MOST + 1]:
                 yield Problem(f"unknown key `{name}` for {self.title(cls, node)}", node[name].key, suggest(name, names, where))
         elif isinstance(error, KeyError) and error.args[0] in (missing := self.missing(cls, node)):
             yield Problem(f"{self.title(cls, node)} needs `{error.args[0]}`", node.key, missing[error.args[0]])
@@ -285,6 +285,8 @@ def every(structure: Hook, pairs: Iterable[tuple[Node, Any]]) -> list[Any]:
             made.append(structure(node, wanted))
         except A2AError as error:
             problems += error.problems
+            if len(problems) > MOST:
+                break
     if problems:
         raise A2AError(problems)
     return made
@@ -319,6 +321,6 @@ def there(node: Node, file: Any) -> None:
     from glob import glob, has_magic
 
     if has_magic(str(file)) and not glob(str(file), recursive=True):  # noqa: PTH207
-        fail(node, f"is a pattern that no file fits: {file}")
+        refuse(node, f"is a pattern that no file fits: {file}")
     elif not has_magic(str(file)) and not os.path.exists(file):  # noqa: PTH110 - Path.exists raises where a name is too long
-        fail(node, f"names a file that is not there: {file}")
+        refuse(node, f"names a file that is not there: {file}")

@@ -253,6 +253,19 @@ def test_windows_line_ends_and_byte_order_marks(acme, write) -> None:
     assert "4 | widht = 3\n    ^^^^^ did you mean `width`?" in str(caught.value)
 
 
+def test_line_ends_in_strings_are_one_sign(acme, write) -> None:
+    path = write("")
+    path.write_bytes(b'[trainer]\r\ninner_key = """a\r\nb"""\r\n')
+    assert load_recipe(path, acme, environ={}).recipe.trainer.inner_key == "a\nb"
+
+
+@pytest.mark.parametrize("text", ["seed = \x1b[31m", 'seed = "\\u001b[31m"', '"\\u001b[31m" = 1', 'extends = "\\u001b.toml"'])
+def test_terminals_are_not_told_what_to_do(load, text) -> None:
+    found = failure(load, text)
+    assert "\x1b" not in found
+    assert "recipe.toml:1" in found
+
+
 def test_a_pipe_is_no_recipe(acme, write) -> None:
     os.mkfifo("pipe.toml")
     with pytest.raises(A2AError, match="is not a regular file"):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 from torch import nn
@@ -23,8 +24,8 @@ def test_a_bare_recipe_is_fine_until_it_runs(load, problems) -> None:
     assert problems("", for_run=True) == [
         "0: there is no `[data.train]`: the rows to train on",
         "0: there is no `[fusion]`: what joins the modalities",
-        "0: there is no `[heads.…]`: what is predicted",
-        "0: there is no `[losses.…]`: what is minimised",
+        "0: there is no `[heads]`: what is predicted, a table each (`[heads.label]`)",
+        "0: there is no `[losses]`: what is minimised, a table each (`[losses.label]`)",
     ]
 
 
@@ -148,9 +149,23 @@ def test_a_preset_of_a_plugin_that_is_not_allowed_is_not_imported(others, write,
 
 
 def test_no_more_problems_than_anyone_reads(problems) -> None:
-    found = problems("".join(f"x{number} = 1\n" for number in range(150)))
+    found = problems("".join(f"x{number} = 1\n" for number in range(20_000)))
     assert len(found) == 101
-    assert found[-1] == "-: and 50 more"
+    assert found[-1] == "-: and more"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f'[encoders.x{number}]\nuse = "pach"\n' for number in range(5000)),
+        '[encoders.x]\nuse = "patch"\nmean = [' + '"x", ' * 30_000 + "]\n",
+        "[trainer]\n" + "".join(f"[[trainer.groups]]\nsise = {number}\n" for number in range(5000)),
+    ],
+)
+def test_a_flood_of_mistakes_is_no_flood_of_work(problems, text) -> None:
+    start = time.process_time()
+    assert len(problems(text)) == 101
+    assert time.process_time() - start < 10
 
 
 def test_problems_of_settings_and_files_come_together(load) -> None:
