@@ -1,0 +1,1 @@
+"""Image encoders for a2a."""
