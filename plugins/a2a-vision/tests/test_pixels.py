@@ -25,6 +25,9 @@ SIZES = [
     (1, 1),
     (300, 1),
     (2, 223),
+    (900, 300),
+    (1000, 401),
+    (301, 900),
 ]
 
 
@@ -87,7 +90,7 @@ POLICIES = {
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("size", [(240, 320), (500, 333), (25, 31)])
+@pytest.mark.parametrize("size", [(240, 320), (500, 333), (25, 31), (600, 200)])
 def test_equals_the_other_processors(picture, name, size):
     make, options, ours = POLICIES[name]
     image = picture(*size)
@@ -102,6 +105,17 @@ def test_extreme_shapes_make_the_crop_alone(picture, size):
     ours = Pixels(edge=16, crop=(16, 16), **CLIP)
     theirs = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     assert grey_levels(ours(image), stock(theirs, image), CLIP["std"]) <= 1.001
+
+
+def test_any_shape_to_any_other():
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        height, width, high, wide = (int(side) for side in np.exp(random.uniform(0, 5, 4)))
+        image = Image.fromarray(random.choice([0, 30, 200, 255], (height, width, 3)).astype(np.uint8))
+        resample = int(random.choice([1, 2, 3]))
+        got = Pixels(stretch=(high, wide), resample=resample, factor=1.0, mean=(0,), std=(1,))(image)
+        wanted = np.asarray(image.resize((wide, high), resample)).astype(np.float32).transpose(2, 0, 1)
+        assert np.abs(got.numpy() - wanted).max() <= 1, (height, width, high, wide, resample)
 
 
 def test_a_picture_of_one_row_needs_no_memory_for_what_is_cropped_away():

@@ -32,15 +32,20 @@ COMPLETED: Final = KEYS - {"size", "crop_size", "do_rescale", "do_normalize"}
 """What `completed` always says."""
 
 BILINEAR, BICUBIC = 2, 3
-HALF: Final = {"resample": BICUBIC, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "do_center_crop": False}
-IMAGENET: Final = {**HALF, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-OPENAI_CLIP: Final = {
+HALF: Final[dict[str, Any]] = {
+    "resample": BICUBIC,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+    "do_center_crop": False,
+}
+IMAGENET: Final[dict[str, Any]] = {**HALF, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+OPENAI_CLIP: Final[dict[str, Any]] = {
     **HALF,
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
     "image_std": [0.26862954, 0.26130258, 0.27577711],
     "do_center_crop": True,
 }
-STOCK: Final = {
+STOCK: Final[dict[str, dict[str, Any]]] = {
     "clip": OPENAI_CLIP,
     "clip_vision_model": OPENAI_CLIP,
     "dinov2": {**IMAGENET, "do_center_crop": True},

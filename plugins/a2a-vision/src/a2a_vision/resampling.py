@@ -1,6 +1,6 @@
 """Pillow's antialiased resizing of 8-bit pictures, of a window alone, within one grey level of Pillow and about twice as fast.
 
-Pillow resamples the rows, rounds and clips to 0 to 255, and resamples the columns. Here both passes are sums of weighted rows
+Pillow resamples every row, rounds and clips to 0 to 255, and resamples the columns. Here both passes are sums of weighted rows
 (`embedding_bag`, which is vectorised) of the same taps, on the picture turned over for the first. What lies between the passes
 is clipped as Pillow clips it but not rounded: both results are within 0.5 * sum |weights| < 1 of one another before the last
 rounding, so that they differ by one at most. (torch's own uint8 resizing rounds in between, with weights of 15 bits, and is
@@ -105,12 +105,18 @@ def resized(image: Image.Image, whole: Size, window: Window, resample: Image.Res
     """The window of the picture as if it had been resized to `whole`: (channels, height, width) float32 of whole numbers."""
     if (image.height, image.width) == whole:
         pixels = channels_first(image)
-    elif resample in KERNELS:
+    elif resample in KERNELS and rows_first(image, whole):
         return resampled(image, whole, window, resample)
     else:
         pixels = channels_first(image.resize((whole[1], whole[0]), resample))
     seen = pixels[:, window.top : window.top + window.height, window.left : window.left + window.width]
     return seen.contiguous().float()
+
+
+def rows_first(image: Image.Image, whole: Size) -> bool:
+    """Whether Pillow resamples rows before columns; since version 13 it does not where the height shrinks far more."""
+    lost = image.height - whole[0], image.width - whole[1]
+    return lost[0] <= max(2 * lost[1], 0)
 
 
 def resampled(image: Image.Image, whole: Size, window: Window, resample: Image.Resampling) -> Tensor:
