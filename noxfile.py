@@ -43,7 +43,7 @@ def train(session: nox.Session) -> None:
     install(session, "scikit-learn")
     example = ROOT / "examples" / "digits"
     session.run("python", str(example / "make_data.py"), "--out", str(example / "data"))
-    session.run("a2a", "train", str(example / "recipe.toml"), *session.posargs, env={"OMP_NUM_THREADS": "2"})
+    session.run("a2a", "train", str(example / "recipe.toml"), *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

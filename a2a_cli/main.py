@@ -175,6 +175,8 @@ def a2a() -> None:
 def main() -> None:
     """The console script."""
     sys.excepthook = report
+    # OpenMP's threads spin while they wait, which beside a busy neighbour makes a step many times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     a2a(prog_name="a2a")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import tomli
 import torch
 
 from a2a_core.data import BadRow, Batches, collator, load, prepare
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from a2a_core.recipe import Loaded
 
 
+MODEL_TABLES = ("encoders", "projectors", "fusion", "adapters")
+
+
 class Trained(NamedTuple):
     """A run's recipe and its exported model."""
 
@@ -33,7 +37,9 @@ def open_run(run: Run, sets: tuple[str, ...] = (), device: str = "auto") -> Trai
     """Load what a run exported, on the GPU where there is one."""
     if not (run.model / "config.json").is_file():
         raise A2AError(f"run {run.name} has no trained model: it is {run.status}", hint=f"a2a train --resume {run.folder}")
-    loaded = load_recipe(run.recipe, None, sets, environ={})
+    given = tomli.loads(run.recipe.read_text(encoding="utf-8"))
+    saved = [table for table in MODEL_TABLES if table in given]  # the export has them, without the files they named
+    loaded = load_recipe(run.recipe, None, sets, saved, environ={})
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     model: A2AModel = A2AModel.from_pretrained(run.model)
     torch.nn.Module.to(model, torch.device(place))
