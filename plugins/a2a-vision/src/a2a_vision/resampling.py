@@ -65,20 +65,23 @@ class Taps(NamedTuple):
     start: int
     stop: int
     indices: Tensor
-    """One position's taps after the other's, counted from `start`, and so again in each further plane."""
+    """One position's taps after the other's, counted from `start`, and so again in each further channel."""
     offsets: Tensor
     """Where each position's taps begin."""
     weights: Tensor
     """They add up to 1 for each position."""
 
     def applied(self, rows: Tensor) -> Tensor:
-        """(planes * (stop - start), C) -> (planes * positions, C)."""
+        """((stop - start) * channels, C) -> (channels * positions, C)."""
         return embedding_bag(self.indices, rows, self.offsets, mode="sum", per_sample_weights=self.weights)
 
 
 @lru_cache(maxsize=256)
-def taps(source: int, target: int, start: int, count: int, resample: Image.Resampling, planes: int = 1) -> Taps:
-    """Of an axis of `source` pixels resized to `target`, the taps of `count` pixels from `start` on, in each plane alike."""
+def taps(source: int, target: int, start: int, count: int, resample: Image.Resampling, channels: int = 1) -> Taps:
+    """Of an axis of `source` pixels resized to `target`, the taps of `count` pixels from `start` on.
+
+    The channels of a source position lie side by side, those of the result apart.
+    """
     kernel, reach = KERNELS[resample]
     scale = source / target
     stretch = max(scale, 1.0)
@@ -91,13 +94,13 @@ def taps(source: int, target: int, start: int, count: int, resample: Image.Resam
     weights /= weights.sum(1, keepdims=True)
     low, high = int(first.min()), int(last.max())
     indices = torch.from_numpy(positions[inside] - low)
-    sizes = torch.from_numpy(inside.sum(1)).repeat(planes)
+    sizes = torch.from_numpy(inside.sum(1)).repeat(channels)
     return Taps(
         low,
         high,
-        torch.cat([indices + plane * (high - low) for plane in range(planes)]),
+        torch.cat([indices * channels + channel for channel in range(channels)]),
         sizes.cumsum(0) - sizes,
-        torch.from_numpy(weights[inside]).float().repeat(planes),
+        torch.from_numpy(weights[inside]).float().repeat(channels),
     )
 
 
@@ -124,15 +127,15 @@ def resampled(image: Image.Image, whole: Size, window: Window, resample: Image.R
     channels = len(image.getbands())
     columns = taps(image.width, whole[1], window.left, window.width, resample)
     rows = taps(image.height, whole[0], window.top, window.height, resample, channels)
-    planes = torch.empty(channels, rows.stop - rows.start, window.width)
+    lines = np.empty(((rows.stop - rows.start) * channels, window.width), dtype=np.float32)
     step = max(STRIP // (columns.stop - columns.start), 1)
     for top in range(rows.start, rows.stop, step):
         bottom = min(top + step, rows.stop)
         strip = image.crop((columns.start, top, columns.stop, bottom)).transpose(Image.Transpose.TRANSPOSE)
         source = torch.from_numpy(np.asarray(strip, dtype=np.float32)).flatten(1)  # (width, height * channels)
-        wide = columns.applied(source).view(window.width, -1, channels).permute(2, 1, 0)
-        torch.clamp(wide, 0, 255, out=planes[:, top - rows.start : bottom - rows.start])
-    pixels = rows.applied(planes.flatten(0, 1)).round_().clamp_(0, 255)
+        wide = columns.applied(source).clamp_(0, 255)
+        lines[(top - rows.start) * channels : (bottom - rows.start) * channels] = wide.numpy().T
+    pixels = rows.applied(torch.from_numpy(lines)).round_().clamp_(0, 255)
     return pixels.view(channels, window.height, window.width)
 
 
