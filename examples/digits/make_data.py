@@ -29,7 +29,7 @@ TONES = {key: (ROWS[r], COLUMNS[c]) for r, line in enumerate(KEYPAD) for c, key 
 RATE = 8000
 SECONDS = 0.5
 TONE_SECONDS = (0.15, 0.35)
-SNR_DB = (-17.0, -1.0)
+SNR_DB = (-17.5, -1.5)
 """Power of the tone pair against that of the noise over all frequencies; it sets how many digits can be heard."""
 LEVEL_DB = (-30.0, -20.0)
 """Power of the noise against full scale."""
