@@ -25,6 +25,9 @@ NOT_ARCHITECTURE: Final = (
     "transformers_version",
 )
 
+NULLS: Final = "nulls"
+"""The key in a table that lists the fields which are null though their default is not; TOML has no null."""
+
 RANDOM: Final = frozenset({"videomae", "vit_mae"})
 """Models for pre-training by masking, which mask in evaluation too."""
 
@@ -64,6 +67,7 @@ def from_directory(path: Path | None) -> PretrainedConfig:
 def configuration(table: Mapping[str, Any]) -> PretrainedConfig:
     """The configuration that a table describes."""
     values = dict(table)
+    values |= dict.fromkeys(values.pop(NULLS, ()))
     return AutoConfig.for_model(values.pop("model_type"), **values)
 
 
@@ -76,16 +80,19 @@ def gist(error: Exception) -> str:
 def refuse_unknown_keys(config: PretrainedConfig, table: Mapping[str, Any]) -> None:
     """A2AError for keys that the configuration keeps but no model of this type reads."""
     known = {field.name for field in fields(config)} | set(config.attribute_map) | set(type(config)().to_dict())
-    for key in table:
+    for key in [key for key in table if key != NULLS] + list(table.get(NULLS, ())):
         if key not in known:
             text = f"`config` has an unknown key `{key}` for model type `{config.model_type}`"
             raise A2AError(text, hint=suggest(key, known))
 
 
 def plain(config: PretrainedConfig) -> dict[str, Any]:
-    """The configuration as plain values, without what says nothing of the architecture."""
+    """The configuration as values that TOML has, without what says nothing of the architecture."""
     values: dict[str, Any] = json.loads(config.to_json_string())
-    return {key: value for key, value in values.items() if key not in NOT_ARCHITECTURE}
+    values = {key: value for key, value in values.items() if key not in NOT_ARCHITECTURE}
+    defaults = type(config)().to_dict()
+    nulls = [key for key, value in values.items() if value is None and defaults.get(key) is not None]
+    return {key: value for key, value in values.items() if value is not None} | ({NULLS: nulls} if nulls else {})
 
 
 def image_size(config: PretrainedConfig) -> tuple[int, int]:

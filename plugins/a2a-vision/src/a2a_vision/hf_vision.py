@@ -25,7 +25,8 @@ class HfVisionEncoder(EncoderConfig):
 
     `path` is a directory that `save_pretrained` wrote (config.json, model.safetensors, and preprocessor_config.json, which
     says how pictures are prepared); its weights are loaded on the first build. `config` is a table instead (`model_type` and
-    its fields), for a model from scratch. Of CLIP and SigLIP the vision tower is used, whole checkpoints are fine.
+    its fields; `nulls = [...]` lists fields that are null), for a model from scratch. Of CLIP and SigLIP the vision tower is
+    used, whole checkpoints are fine.
 
     `layer` counts as transformers' `hidden_states`, and as LLaVA's `vision_feature_layer`: 1 is after the first layer, -1
     after the last, -2 after the last but one. Layers behind it are not built. Without `layer` the tokens are the model's

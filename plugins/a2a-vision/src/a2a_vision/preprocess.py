@@ -106,15 +106,15 @@ def number(key: str, value: Any) -> float:
 
 def sides(key: str, value: Any, shortest: bool) -> dict[str, int]:
     """`{height, width}` or `{shortest_edge}`; a bare number is the shortest edge or a square, a pair is height and width."""
-    if isinstance(value, int):
-        value = {"shortest_edge": value} if shortest else {"height": value, "width": value}
+    found = value
+    if type(value) is int:
+        found = {"shortest_edge": value} if shortest else {"height": value, "width": value}
     elif isinstance(value, (list, tuple)) and len(value) == 2:
-        value = dict(zip(("height", "width"), value, strict=True))
-    wanted = {name: side for name, side in value.items() if side is not None} if isinstance(value, Mapping) else {}
-    if sorted(wanted) not in (["height", "width"], ["shortest_edge"]) or not all(
-        isinstance(side, int) and side > 0 for side in wanted.values()
-    ):
-        raise A2AError(f"`{key}` = {value} is not understood: give height and width, or shortest_edge (pixels)")
+        found = dict(zip(("height", "width"), value, strict=True))
+    wanted = {name: side for name, side in found.items() if side is not None} if isinstance(found, Mapping) else {}
+    allowed = [["height", "width"]] if key == "crop_size" else [["height", "width"], ["shortest_edge"]]
+    if sorted(wanted) not in allowed or not all(type(side) is int and side > 0 for side in wanted.values()):
+        raise A2AError(f"`{key}` = {value} is not understood: give {' or '.join(map(' and '.join, allowed))}, in pixels")
     return wanted
 
 

@@ -106,14 +106,16 @@ def taps(source: int, target: int, start: int, count: int, resample: Image.Resam
 
 def resized(image: Image.Image, whole: Size, window: Window, resample: Image.Resampling) -> Tensor:
     """The window of the picture as if it had been resized to `whole`: (channels, height, width) float32 of whole numbers."""
-    if (image.height, image.width) == whole:
-        pixels = channels_first(image)
-    elif resample in KERNELS and rows_first(image, whole):
-        return resampled(image, whole, window, resample)
-    else:
-        pixels = channels_first(image.resize((whole[1], whole[0]), resample))
-    seen = pixels[:, window.top : window.top + window.height, window.left : window.left + window.width]
-    return seen.contiguous().float()
+    if (image.height, image.width) != whole:
+        if resample in KERNELS and rows_first(image, whole):
+            return resampled(image, whole, window, resample)
+        image = image.resize((whole[1], whole[0]), resample)
+    right, bottom = window.left + window.width, window.top + window.height
+    bands = image.crop((window.left, window.top, right, bottom)).split()
+    pixels = np.empty((len(bands), window.height, window.width), dtype=np.float32)
+    for plane, band in zip(pixels, bands, strict=True):
+        plane[...] = np.asarray(band)
+    return torch.from_numpy(pixels)
 
 
 def rows_first(image: Image.Image, whole: Size) -> bool:
@@ -137,9 +139,3 @@ def resampled(image: Image.Image, whole: Size, window: Window, resample: Image.R
         lines[(top - rows.start) * channels : (bottom - rows.start) * channels] = wide.numpy().T
     pixels = rows.applied(torch.from_numpy(lines)).round_().clamp_(0, 255)
     return pixels.view(channels, window.height, window.width)
-
-
-def channels_first(image: Image.Image) -> Tensor:
-    """(channels, height, width) uint8."""
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.permute(2, 0, 1) if pixels.dim() == 3 else pixels[None]
