@@ -224,7 +224,7 @@ def test_a_model_that_merges_patches_gives_all_its_tokens_only() -> None:
     with pytest.raises(A2AError, match="merges its patches"):
         HfVisionEncoder(config=SWIN).processor()
     with pytest.raises(A2AError, match="has stages"):
-        HfVisionEncoder(config=SWIN, select="all", layer=-1).processor()
+        HfVisionEncoder(config=SWIN, select="all", layer=1).processor()
 
 
 def test_pickled_weights_are_not_opened(tmp_path: Path) -> None:

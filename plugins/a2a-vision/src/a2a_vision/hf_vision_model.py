@@ -103,9 +103,13 @@ def call_options(model: PreTrainedModel, size: Size, layer: int | None) -> dict[
 
 
 def hidden_states(model: PreTrainedModel, pixel_values: Tensor, options: Mapping[str, bool]) -> Tensor:
-    """Hidden states (N, T, C) of the last layer, or the model's output."""
+    """Hidden states (N, T, C) of the last layer, or the model's output; A2AError where layers cannot be counted."""
     output = model(pixel_values, **options)
-    return cast("Tensor", output.hidden_states[-1] if "output_hidden_states" in options else output.last_hidden_state)
+    if "output_hidden_states" not in options:
+        return cast("Tensor", output.last_hidden_state)
+    if len(output.hidden_states) != model.config.num_hidden_layers + 1:
+        raise A2AError(f"`layer` cannot be counted in a `{model.config.model_type}` model, which has stages: leave it out")
+    return cast("Tensor", output.hidden_states[-1])
 
 
 def trace(config: Mapping[str, Any], size: Size, layer: int | None, select: Select) -> Trace:
