@@ -242,7 +242,9 @@ def test_known_components_say_what_to_install(good) -> None:
     assert caught.value.problems[0].hint == "pip install a2a-vision"
 
 
-def test_known_components_of_a_broken_plugin(good, make_plugin) -> None:
+def test_known_components_of_a_broken_plugin(good, make_plugin, monkeypatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "a2a_vision"]:
+        monkeypatch.delitem(sys.modules, name)  # the real one, which other tests import
     make_plugin("a2a-vision", plugin="raise ValueError('bad wheel')", name="vision")
     with pytest.raises(A2AError) as caught:
         Catalog.installed().find("encoder", "patch")

@@ -51,4 +51,4 @@ def test_digits_with_real_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @needs("ravdess_mini")
 def test_emotion_from_voice_and_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice what one answer for all gets."""
-    assert accuracy("emotion", tmp_path, monkeypatch, "trainer.epochs=16") >= 0.25
+    assert accuracy("emotion", tmp_path, monkeypatch, "trainer.epochs=25") >= 0.25

@@ -241,13 +241,13 @@ def test_configurations_that_cannot_be_are_refused(tmp_path: Path, words: Path) 
         resolve(model_type="fnet")
     with pytest.raises(A2AError, match=r"unknown key `hiden_size`.*\n.*did you mean `hidden_size`"):
         resolve(hiden_size=32)
-    with pytest.raises(A2AError, match="did you mean `bert`"):
+    with pytest.raises(A2AError, match=r"no model type `bertt`\n.*did you mean `bert`"):
         resolve(model_type="bertt")
     with pytest.raises(A2AError, match="cannot read this configuration"):
         resolve(hidden_size="large")
     with pytest.raises(A2AError, match=r"`hf-text` cannot run this `bert` model: .*multiple"):
         resolve(hidden_size=17)
-    with pytest.raises(A2AError, match="ids up to 258, the model an embedding of 200 rows"):
+    with pytest.raises(A2AError, match="ids up to 258, and the model has an embedding of 200 rows"):
         resolve(vocab_size=200)
     with pytest.raises(A2AError, match="no AutoModel for a `siglip_text_model`"):
         resolve(model_type="siglip_text_model")
@@ -286,7 +286,7 @@ def test_a_saved_config_opens_without_the_folder(tmp_path: Path, words: Path) ->
     encoder, module = loaded(HfTextEncoder(path=path))
     values = json.loads(json.dumps(plain(encoder)))
     shutil.rmtree(path)
-    assert values.pop("use") == "hf-text"
+    assert values.pop("use").endswith("hf-text")
     again = HfTextEncoder(**{**values, "path": Path(values["path"])})
     assert again == again.resolved() == encoder
     opened = again.build().eval()

@@ -85,7 +85,7 @@ def test_names_that_modules_can_have(load, name) -> None:
 
 def test_reserved_names_are_what_torch_refuses(problems) -> None:
     wanted = {name for name in dir(nn.ModuleDict()) if not name.startswith("_")}
-    assert wanted | {"size"} == RESERVED
+    assert wanted | {"size", "smart_apply"} == RESERVED, "transformers gives every module a smart_apply"
     (found,) = problems('[heads.type]\nuse = "classify"\n')
     assert "`type` cannot be a name in `[heads]`: torch's modules have something of that name" in found
 

@@ -221,7 +221,12 @@ class DropsAlways(Module):
         (HasInfiniteGradients, "gradient_reaches_every_parameter", "NaN or infinite", {"works_under_autocast"}),
         (KeepsAValueOutsideTheState, "saved_is_what_is_loaded", "`values` differs", set()),
         (RegistersOnUse, "saved_is_what_is_loaded", "late", {"is_deterministic_in_evaluation"}),
-        (ForgetsItsBuffer, "refills_its_buffers", "`table`", {"saved_is_what_is_loaded", "survives_a_checkpoint"}),
+        (
+            ForgetsItsBuffer,
+            "refills_its_buffers",
+            "`table`",
+            {"saved_is_what_is_loaded", "survives_a_checkpoint", "builds_on_meta", "runs_on_meta"},
+        ),
         (RefillsWithSomethingElse, "refills_its_buffers", "`table`", {"saved_is_what_is_loaded"}),
         (OverflowsInBfloat16, "works_under_autocast", "`values`", set()),
         (MixesDtypes, "works_under_autocast", "kept[tokens.mask]", {"runs_on_meta"}),

@@ -20,6 +20,9 @@ def read_config(path: Path | None, table: Mapping[str, Any]) -> PretrainedConfig
 
     `table` was typed by hand: a key that the model type does not have is an error too.
     """
+    kind = table.get("model_type")
+    if kind is not None and kind not in CONFIG_MAPPING:
+        raise A2AError(f"transformers knows no model type `{kind}`", hint=suggest(str(kind), CONFIG_MAPPING))
     try:
         if table or path is None:
             values = dict(table)
@@ -27,9 +30,8 @@ def read_config(path: Path | None, table: Mapping[str, Any]) -> PretrainedConfig
         else:
             config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, TypeError, ValueError, StrictDataclassError) as error:
-        kind = table.get("model_type", "")
-        hint = suggest(kind, CONFIG_MAPPING) if kind not in CONFIG_MAPPING else ""
-        raise A2AError(f"transformers cannot read this configuration: {error}".splitlines()[0], hint=hint) from None
+        where = path if not table else "`config`"
+        raise A2AError(f"{where}: transformers cannot read this configuration: {' '.join(str(error).split())[:300]}") from None
     if table:
         refuse_unknown_keys(config, table)
     text: PretrainedConfig = config.get_text_config()

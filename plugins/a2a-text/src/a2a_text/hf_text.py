@@ -88,7 +88,7 @@ class HfTextEncoder(EncoderConfig):
         traced = trace(config, self.layer)
         ids = largest_id(unpack(data)) + 1 if data else BYTE_VOCABULARY
         if ids > traced.vocabulary:
-            raise A2AError(f"the tokenizer has ids up to {ids - 1}, the model an embedding of {traced.vocabulary} rows")
+            raise A2AError(f"text becomes ids up to {ids - 1}, and the model has an embedding of {traced.vocabulary} rows")
         copy: Self = attrs.evolve(
             cast("Any", self),
             tokenizer=None,
