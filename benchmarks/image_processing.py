@@ -3,8 +3,8 @@
     python benchmarks/image_processing.py
 
 Both go from JPEG file to tensor in one thread, taking turns; measured is processor time. The pictures are made, of two usual
-sizes, and real photos where `A2A_DATA`, or `../shared/data`, has them. Exit code 1 where the claim does not hold over all sets together.
-What is left of the time is mostly decoding, which both do alike: the larger a file, the nearer the two.
+sizes, and real photos where `A2A_DATA`, or `../shared/data`, has them. Exit code 1 where the claim does not hold over all
+sets together. What is left of the time is mostly decoding, which both do alike: the larger a file, the nearer the two.
 """
 
 from __future__ import annotations
