@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,14 @@ def test_every_example_says_how_to_run_it(recipe: Path) -> None:
     text = (recipe.parent / "README.md").read_text()
     assert "a2a train recipe.toml" in text
     assert "--without encoders." in text
+
+
+def test_digits_with_the_data_that_its_script_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of its epochs; the whole run is `nox -s train`."""
+    script = EXAMPLES / "digits" / "make_data.py"
+    subprocess.run([sys.executable, str(script), "--out", str(tmp_path / "data")], check=True, capture_output=True)
+    paths = [f"data.{name}.path={tmp_path}/data/{name}.jsonl" for name in ("train", "validation", "test")]
+    assert accuracy("digits", tmp_path, monkeypatch, "trainer.epochs=3", 'trainer.save="no"', *paths) > 0.6
 
 
 @needs("digits_image_audio")
