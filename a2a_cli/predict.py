@@ -32,8 +32,9 @@ def predict(run: str, rows: Path, output: Path | None, field: str, batch_size: i
     a2a predict digits-20260101-120000 new.jsonl -o answers.jsonl
     echo '{"image": "seven.png"}' | a2a predict runs/mine
 
-    Every row comes out as it went in, in order, with one more field: {"predictions": {<head>: …}}. A row that cannot be
-    read has "error" instead. Media paths are relative to the folder of ROWS. Labels are not needed.
+    Every row comes out as it went in, in order, with one more field: {"predictions": {<head>: …}}. A row that cannot be read
+    has "error" instead; when none can be, the exit code is 1. Media paths are relative to the folder of ROWS. Labels are not
+    needed.
     """
     found = folders.find(run, runs)
     if str(rows) != "-" and not rows.is_file():
@@ -42,15 +43,16 @@ def predict(run: str, rows: Path, output: Path | None, field: str, batch_size: i
     from a2a_core.inference import predict as predicted
 
     trained = open_run(found, device=device)
-    columns = getattr(trained.loaded.recipe.data["train"], "columns", {})
-    failed = 0
+    failed = total = 0
     with opened(rows) as lines, sink(output) as file:
         root = Path.cwd() if str(rows) == "-" else rows.resolve().parent
-        for row, prediction in predicted(trained, read_lines(lines, rows.name, root, columns), batch_size):
-            failed += isinstance(prediction, str)
+        for row, prediction in predicted(trained, read_lines(lines, rows.name, root), batch_size):
+            failed, total = failed + isinstance(prediction, str), total + 1
             file.write(json.dumps(jsonable(answer(row.fields, prediction, field, row.place)), ensure_ascii=False) + "\n")
     if failed:
         click.echo(f'{plural(failed, "row")} could not be read: see "error" there', err=True)
+    if failed and failed == total:
+        raise SystemExit(1)
 
 
 def answer(fields: Any, prediction: dict[str, Any] | str, field: str, place: str) -> dict[str, Any]:

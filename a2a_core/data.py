@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,10 +36,12 @@ class Medium(NamedTuple):
 
 
 class Prepared(Dataset[Sample | BadRow]):
-    """Rows, processed when they are asked for."""
+    """Rows, processed when they are asked for; unless `bare` ones are welcome, each needs something for an encoder."""
 
-    def __init__(self, rows: Rows, media: Mapping[str, Medium], targets: Mapping[str, TargetProcessor]) -> None:
-        self.rows, self.media, self.targets = rows, media, targets
+    def __init__(
+        self, rows: Rows, media: Mapping[str, Medium], targets: Mapping[str, TargetProcessor], bare: bool = True
+    ) -> None:
+        self.rows, self.media, self.targets, self.bare = rows, media, targets, bare
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,6 +50,9 @@ class Prepared(Dataset[Sample | BadRow]):
         row = self.rows[index]
         try:
             items = {key: self.items(row, medium) for key, medium in self.media.items()}
+            if self.media and not self.bare and not any(items.values()):
+                fields = " or ".join(f"`{medium.field}`" for medium in self.media.values())
+                raise ValueError(f"there is nothing in field {fields}")
             targets = {key: target(row.fields) for key, target in self.targets.items()}
         except Exception as error:  # whatever a processor raises is this row's fault, until too many rows have it
             known = isinstance(error, (ValueError, OSError))
@@ -146,17 +151,23 @@ def load(data: Prepared, collate: Collate, batches: Batches, workers: int = 0, p
 
 
 def leave_interrupts(_: int) -> None:
-    """Ctrl-C goes to a whole group of processes; the rank decides what becomes of it, its workers go on until then."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Signals to a whole group of processes are the rank's to answer; its workers go on until it ends them."""
+    os.setpgrp()
 
 
 def prepare(rows: Rows, parts: Parts, labelled: bool = True) -> Prepared:
-    """Rows with the processors of a model's parts; `labelled = False` leaves targets out (prediction)."""
+    """Rows with the processors of a model's parts.
+
+    `labelled = False` leaves targets out (prediction). A row without any of the modalities is then one that cannot be
+    answered, unless the fusion reads text; in training it has a label to learn the prior from.
+    """
     media = {
         key: Medium(encoder.field or key, encoder.reads == "file", encoder.processor())
         for key, encoder in parts.encoders.items()
     }
-    return Prepared(rows, media, target_processors(parts) if labelled else {})
+    return Prepared(
+        rows, media, target_processors(parts) if labelled else {}, bare=labelled or parts.fusion.processor() is not None
+    )
 
 
 def target_processors(parts: Parts) -> dict[str, TargetProcessor]:

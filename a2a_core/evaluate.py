@@ -77,7 +77,16 @@ def evaluate(
         dist.all_reduce(totals)
         dist.all_reduce(counts)
         merge_over_ranks(metrics)
-    return {**losses(model, names, totals, counts), **named(metrics)}
+    return agreed({**losses(model, names, totals, counts), **named(metrics)})
+
+
+def agreed(values: dict[str, Any]) -> dict[str, Any]:
+    """The first rank's: sums of floats in another order could differ, and ranks decide by them when to stop."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return values
+    shared = [values]
+    dist.broadcast_object_list(shared, src=0)
+    return shared[0]
 
 
 def losses(model: A2AModel, names: list[str], totals: torch.Tensor, counts: torch.Tensor) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,13 +47,21 @@ def open_run(run: Run, sets: tuple[str, ...] = (), device: str = "auto") -> Trai
     return Trained(loaded, model.train(False))
 
 
+def precision(trained: Trained) -> AbstractContextManager[Any]:
+    """The arithmetic that the run was trained and evaluated in."""
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(getattr(trained.loaded.recipe.trainer, "precision", ""))
+    device = next(trained.model.parameters()).device.type
+    return nullcontext() if kind is None else torch.autocast(device, kind)
+
+
 def measure(trained: Trained, split: str, rows: Rows, batch_size: int) -> tuple[dict[str, Any], list[BadRow]]:
     """One split's loss and metrics, and the rows that could not be read."""
     loaded, model = trained
     bad: list[BadRow] = []
     data = prepare(rows, model.parts)
     batches = load(data, collator(loaded.recipe.collator, model.parts), Batches(len(data), batch_size))
-    values = evaluate(model, batches, build_metrics(loaded.recipe.metrics, model.parts.heads), bad.extend)
+    metrics = build_metrics(loaded.recipe.metrics, model.parts.heads)
+    values = evaluate(model, batches, metrics, bad.extend, lambda: precision(trained))
     if len(bad) == len(data):
         raise A2AError(f"no row of `{split}` can be read: {bad[0].row.place}: {bad[0].reason}")
     return values, bad
@@ -75,8 +84,8 @@ class Lines:
         return [row.fields.get(field) for row in self.rows]
 
 
-def read_lines(lines: Iterable[str], source: str, root: Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    """JSON lines to rows; `columns` renames as the training source did, beside the row's own fields."""
+def read_lines(lines: Iterable[str], source: str, root: Path) -> Iterator[Row]:
+    """JSON lines to rows."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -87,8 +96,7 @@ def read_lines(lines: Iterable[str], source: str, root: Path, columns: Mapping[s
             raise A2AError(f"{place} is not JSON: {error}") from None
         if not isinstance(fields, dict):
             raise A2AError(f"{place} is no JSON object")
-        renamed = {field: fields[column] for field, column in columns.items() if column in fields}
-        yield Row(fields | renamed, str(fields.get("id", number)), root, place)
+        yield Row(fields, str(fields.get("id", number)), root, place)
 
 
 def predict(trained: Trained, rows: Iterable[Row], batch_size: int) -> Iterator[tuple[Row, dict[str, Any] | str]]:
@@ -96,16 +104,23 @@ def predict(trained: Trained, rows: Iterable[Row], batch_size: int) -> Iterator[
     loaded, model = trained
     collate = collator(loaded.recipe.collator, model.parts, labelled=False)
     device = next(model.parameters()).device
+    columns: Mapping[str, str] = getattr(loaded.recipe.data.get("train"), "columns", {})
     for chunk in batched(rows, batch_size):
-        data = prepare(Lines(chunk), model.parts, labelled=False)
+        data = prepare(Lines([renamed(row, columns) for row in chunk]), model.parts, labelled=False)
         samples = [data[index] for index in range(len(data))]
         batch = collate(samples)
-        with torch.inference_mode():
+        with torch.inference_mode(), precision(trained):
             output = model(moved(batch["inputs"], device))
         heads: dict[str, Any] = dict(model.heads.items())
         found = {key: iter(heads[key].predict(values)) for key, values in output.outputs.items()}
         for row, sample in zip(chunk, samples, strict=True):
             yield row, sample.reason if isinstance(sample, BadRow) else {key: next(values) for key, values in found.items()}
+
+
+def renamed(row: Row, columns: Mapping[str, str]) -> Row:
+    """A row as the training source would give it; the caller's keeps its fields as they came."""
+    given = {field: row.fields[column] for field, column in columns.items() if column in row.fields}
+    return row._replace(fields={**row.fields, **given}) if given else row
 
 
 def batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
+import math
 import os
 import shutil
 import socket
@@ -18,6 +20,7 @@ import attrs
 
 from a2a_core.errors import A2AError, RunFailed, suggest
 
+LOCK = ".lock"
 Status = Literal["running", "done", "interrupted", "failed"]
 
 
@@ -111,12 +114,9 @@ class Run:
 
     @property
     def status(self) -> str:
-        """As recorded; `killed` for a run that says it is running while its process is gone."""
-        state = self.state
-        status = str(state.get("status", "unknown"))
-        if status == "running" and state.get("host") == socket.gethostname() and not alive(state.get("pid")):
-            return "killed"
-        return status
+        """As recorded; `killed` for a run that says it is running while nobody holds its folder."""
+        status = str(self.state.get("status", "unknown"))
+        return "killed" if status == "running" and not held(self.folder) else status
 
     def newest_checkpoint(self) -> Path | None:
         """The last checkpoint that was written whole."""
@@ -128,13 +128,14 @@ class Run:
         write(self.folder / "run.json", json.dumps({**self.state, **values}, indent=1) + "\n")
 
     def begin(self) -> None:
-        """Say that this process works on the run from now on."""
+        """Say that this process works on the run from now on; A2AError when another one does."""
+        hold(self.folder)
         self.update(status="running", pid=os.getpid(), host=socket.gethostname(), error=None, finished=None)
 
     def append(self, path: Path, record: Mapping[str, Any]) -> None:
         """One more line of JSON."""
         with explained(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, default=str, ensure_ascii=False) + "\n")
+            file.write(json.dumps(finite(record), default=str, ensure_ascii=False) + "\n")
 
     def rewind(self, step: int) -> None:
         """Forget what was recorded after a step: a resumed run does it again."""
@@ -143,6 +144,15 @@ class Run:
         lines = self.metrics.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if (record := parsed(line)) and record.get("step", 0) <= step]
         write(self.metrics, "".join(f"{line}\n" for line in kept))
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parsed(line: str) -> dict[str, Any]:
@@ -154,21 +164,49 @@ def parsed(line: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def alive(pid: object) -> bool:
-    """Whether a process of this machine still runs."""
-    if not isinstance(pid, int):
-        return False
+HELD: dict[Path, int] = {}
+"""Folders that this process works on, and the lock of each. The system lets go of it however a process ends."""
+
+
+def hold(folder: Path) -> None:
+    """Take a run's folder for this process."""
+    lock = locked(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644))
+    if lock is None:
+        raise A2AError(f"another process works on {folder}", hint="wait for it, or end it first")
+    HELD[folder.resolve()] = lock
+
+
+def release(folder: Path) -> None:
+    """Give it back."""
+    lock = HELD.pop(folder.resolve(), None)
+    if lock is not None:
+        fcntl.flock(lock, fcntl.LOCK_UN)  # for children that were forked with it, too
+        os.close(lock)
+
+
+def held(folder: Path) -> bool:
+    """Whether some process works on a run."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        lock = locked(os.open(folder / LOCK, os.O_RDONLY))
+    except OSError:
+        return False  # nobody has ever held it
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+def locked(lock: int) -> int | None:
+    """An open lock, taken; None, and closed, when somebody has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 OURS = {"recipe.toml", "environment.json", "run.json", "metrics.jsonl", "quarantine.jsonl", "tensorboard", "checkpoints"}
-OURS |= {"ranks", "logs", "nan"}
+OURS |= {"ranks", "logs", "nan", LOCK}
 """What a run writes before it has trained anything worth keeping."""
 
 

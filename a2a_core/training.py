@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from a2a_core.errors import A2AError, RunFailed
 from a2a_core.recipe import fill
-from a2a_core.runs import Run, now, write
+from a2a_core.runs import Run, now, release, write
 
 if TYPE_CHECKING:
     from a2a_core.job import Result
@@ -83,6 +83,8 @@ def recorded(run: Run, action: Callable[[], T]) -> T:
         if main_rank():
             run.update(status="failed", finished=now(), error=f"{type(error).__name__}: {error}")
         raise
+    finally:
+        release(run.folder)
 
 
 def work(loaded: Loaded, run: Run, reporter: Reporter, resume: bool) -> Result:

@@ -50,15 +50,18 @@ def test_epochs_and_seeds_have_their_own_order() -> None:
 
 
 def test_a_row_has_none_one_or_several_items(toy_parts: Callable[..., Parts]) -> None:
-    data = prepare(
-        rows({"left": [1.0], "right": [1.0, 2.0], "value": 1}, {"left": None, "value": 2}, {"right": [3.0]}), toy_parts()
+    given = (
+        {"left": [1.0], "right": [1.0, 2.0], "value": 1},
+        {"left": None, "right": [1.0], "value": 2},
+        {"right": [3.0]},
     )
-    assert [{key: [item.length for item in items] for key, items in sample.items.items()} for sample in data] == [
+    data = prepare(rows(*given), toy_parts())
+    assert [{key: [item.length for item in items] for key, items in data[n].items.items()} for n in range(3)] == [
         {"left": [1], "right": [2]},
-        {"left": [], "right": []},
+        {"left": [], "right": [1]},
         {"left": [], "right": [1]},
     ]
-    assert [sample.targets for sample in data] == [{"number": 1.0}, {"number": 2.0}, {"number": None}]
+    assert [data[n].targets for n in range(3)] == [{"number": 1.0}, {"number": 2.0}, {"number": None}]
 
 
 def test_a_row_that_cannot_be_processed_says_why(toy_parts: Callable[..., Parts]) -> None:
@@ -68,6 +71,14 @@ def test_a_row_that_cannot_be_processed_says_why(toy_parts: Callable[..., Parts]
     assert "field `left`" in first.reason
     assert isinstance(second, BadRow)
     assert "`value`: expected a finite number" in second.reason
+
+
+def test_a_row_with_nothing_for_any_encoder_cannot_be_answered(toy_parts: Callable[..., Parts]) -> None:
+    given = rows({"lefft": [1.0], "value": 1})
+    assert not isinstance(prepare(given, toy_parts())[0], BadRow), "in training it has its label"
+    bad = prepare(given, toy_parts(), labelled=False)[0]
+    assert isinstance(bad, BadRow)
+    assert bad.reason == "there is nothing in field `left` or `right`"
 
 
 def test_a_batch_of_bad_rows_counts_nothing(toy_parts: Callable[..., Parts]) -> None:

@@ -83,9 +83,9 @@ def test_predictions_keep_rows_in_order_and_say_what_is_wrong(toy_parts: Callabl
     from a2a_core.inference import Trained
 
     model = A2AModel.from_parts(toy_parts()).eval()
-    loaded: Any = SimpleNamespace(recipe=SimpleNamespace(collator=PadCollator()))
+    loaded: Any = SimpleNamespace(recipe=SimpleNamespace(collator=PadCollator(), data={}, trainer=None))
     lines = ['{"left": [1.0], "kept": {"a": [1]}}', "", '{"left": "no"}', '{"left": [2.0], "right": [1.0]}']
-    rows = list(read_lines(lines, "in.jsonl", Path(), {}))
+    rows = list(read_lines(lines, "in.jsonl", Path()))
     found = list(predict(Trained(loaded, model), rows, batch_size=2))
     assert [row.place for row, _ in found] == ["in.jsonl:1", "in.jsonl:3", "in.jsonl:4"]
     assert isinstance(found[0][1], dict)

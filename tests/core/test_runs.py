@@ -1,11 +1,12 @@
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from a2a_core import A2AError, RunFailed
-from a2a_core.runs import Run, create, every, explained, find, fresh, newest_unfinished, write
+from a2a_core.runs import HELD, Run, create, every, explained, find, fresh, newest_unfinished, release, write
 
 
 def begun(folder: Path, started: str, **state: object) -> Run:
@@ -13,6 +14,13 @@ def begun(folder: Path, started: str, **state: object) -> Run:
     run.begin()
     run.update(started=started, **state)
     return run
+
+
+@pytest.fixture(autouse=True)
+def let_go() -> Iterator[None]:
+    yield
+    for folder in list(HELD):
+        release(folder)
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
@@ -39,10 +47,29 @@ def test_names_are_never_taken_twice(tmp_path: Path) -> None:
 def test_a_run_whose_process_is_gone_was_killed(tmp_path: Path) -> None:
     run = begun(tmp_path / "run", "1")
     assert run.status == "running"
-    run.update(pid=2**22 + 1)
+    with pytest.raises(A2AError, match="another process works on"):
+        run.begin()
+    release(run.folder)
     assert run.status == "killed"
-    run.update(host="elsewhere")
-    assert run.status == "running", "who knows"
+    run.begin()
+    assert run.status == "running"
+    release(run.folder)
+
+
+def test_a_killed_process_lets_go_of_its_run(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    script = (
+        "import sys, pathlib, a2a_core.runs as r; r.create(pathlib.Path(sys.argv[1])).begin(); print(1, flush=True); input()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "run")], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert Run(tmp_path / "run").status == "running"
+        process.kill()
+    assert Run(tmp_path / "run").status == "killed"
 
 
 def test_the_newest_unfinished_run_is_found(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,8 @@ device = "cpu"
 
 
 @pytest.fixture(scope="session")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder whose dist-info offers the toy plugin; on sys.path, and on the path of child processes."""
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose dist-info offers the toy plugin."""
     folder = tmp_path_factory.mktemp("site")
     info = folder / "a2a_toy-0.1.0.dist-info"
     info.mkdir()
@@ -54,17 +53,13 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "toy.py").write_text((HERE / "toy.py").read_text())
     (folder / "backend.py").write_text((HERE / "backend.py").read_text())
     (info / "entry_points.txt").write_text("[a2a.plugins]\ntoy = toy\ntoy-backend = backend\n")
-    sys.path.insert(0, str(folder))
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([before] if before else [])])
-    yield folder
-    sys.path.remove(str(folder))
-    os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+    return folder
 
 
 @pytest.fixture
-def recipe(toy: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Write the toy recipe with some lines replaced."""
+def recipe(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write the toy recipe with some lines replaced; the toy plugin is there for this test alone."""
+    monkeypatch.syspath_prepend(str(toy))
 
     def write(*replaced: tuple[str, str], more: str = "") -> Path:
         text = RECIPE.replace("BACKEND", "here")

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,25 +92,51 @@ def quiet_signals() -> Iterator[None]:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+CHOOSY = ("trainer.epochs=12", "trainer.patience=2", "trainer.load_best=true", "trainer.learning_rate=0.3")
+
+
 @pytest.mark.usefixtures("quiet_signals")
-@pytest.mark.parametrize("after", [1, 2, 4])
-def test_an_interrupted_run_goes_on_to_the_same_weights(recipe: Recipe, tmp_path: Path, after: int) -> None:
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
+@pytest.mark.parametrize("sets", [("trainer.epochs=2",), CHOOSY], ids=["plain", "early stopping, best weights"])
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    recipe: Recipe, tmp_path: Path, after: int, sets: tuple[str, ...]
+) -> None:
+    """Steps 3 and 6 are an epoch's last: its evaluation belongs to the checkpoint."""
     path = recipe(('use = "hf"', 'use = "hf"\nwarmup_steps = 2\nmicro_batch = 4'))
-    _, never = fit(path, tmp_path / "never")
+    _, never = fit(path, tmp_path / "never", *sets)
     stopper = Stopper(after)
-    result, run = fit(path, tmp_path / "stopped", reporter=stopper)
+    result, run = fit(path, tmp_path / "stopped", *sets, reporter=stopper)
     assert result.status == "interrupted"
     assert run.status == "interrupted"
     assert any("stopping after this step" in note for note in stopper.notes)
     assert not run.model.exists()
     assert run.newest_checkpoint() is not None
-    result, run = fit(path, run.folder, resume=True)
+    result, run = fit(path, run.folder, *sets, resume=True)
     assert result.status == "done"
     assert torch.equal(weights(never), weights(run))
-    steps = [record["step"] for record in history(run)]
-    assert steps == [1, 2, 3, 4, 5, 6]
-    wanted = [record["loss"] for record in history(never)]
-    assert [record["loss"] for record in history(run)] == pytest.approx(wanted, rel=1e-12)
+    for split in ("train", "validation"):
+        wanted, found = history(never, split), history(run, split)
+        assert [record["step"] for record in found] == [record["step"] for record in wanted]
+        assert [record["loss"] for record in found] == pytest.approx([record["loss"] for record in wanted], rel=1e-6)
+
+
+@pytest.mark.parametrize("sets", [("trainer.max_steps=4",), CHOOSY], ids=["max_steps", "early stopping"])
+def test_a_run_killed_after_its_last_step_trains_no_further(recipe: Recipe, tmp_path: Path, sets: tuple[str, ...]) -> None:
+    result, run = fit(recipe(), tmp_path / "run", *sets)
+    before = weights(run)
+    run.update(status="running")
+    shutil.rmtree(run.model)
+    again, run = fit(recipe(), run.folder, *sets, resume=True)
+    assert again.steps == result.steps
+    assert again.results["validation"] == pytest.approx(result.results["validation"])
+    assert torch.equal(before, weights(run))
+
+
+def test_evaluating_first_is_for_the_first_start_only(recipe: Recipe, tmp_path: Path) -> None:
+    sets = ("trainer.evaluate_first=true",)
+    _, run = fit(recipe(), tmp_path / "run", *sets, reporter=Stopper(4))
+    fit(recipe(), run.folder, *sets, resume=True)
+    assert [record["step"] for record in history(run, "validation")] == [0, 3, 6]
 
 
 def test_resuming_reads_no_row_that_it_skips(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +211,35 @@ def test_nan_can_be_backed_off_from(recipe: Recipe, tmp_path: Path) -> None:
     assert result.status == "done"
     assert sum("is skipped" in note for note in stopper.notes) == 2, "once an epoch: one row is poisoned"
     assert {record["learning_rate"] for record in history(run)} == {0.01, 0.005}
+    losses = [record["loss"] for record in history(run)]
+    assert losses.count(None) == 2, "only the steps that were skipped have none"
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (('trainer.optimizer="lion_8bit"',), "optimizer `lion_8bit`"),
+        (('trainer.precision="fp16"',), "fp16 needs a loss scaler"),
+        (('trainer.schedule="reduce_lr_on_plateau"', 'trainer.evaluate="no"'), "follows an evaluation"),
+    ],
+)
+def test_what_cannot_run_here_says_so(recipe: Recipe, tmp_path: Path, sets: tuple[str, ...], message: str) -> None:
+    with pytest.raises(A2AError, match=message):
+        fit(recipe(), tmp_path / "run", *sets)
+
+
+def test_the_environment_does_not_decide_the_precision(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    _, run = fit(recipe(), tmp_path / "run")
+    assert all(value.dtype == torch.float32 for value in load_file(run.model / "model.safetensors").values())
+    result, _ = fit(recipe(), tmp_path / "half", 'trainer.precision="bf16"')
+    assert result.status == "done"
+
+
+def test_a_plateau_of_a_metric_that_should_rise(recipe: Recipe, tmp_path: Path) -> None:
+    sets = ('trainer.schedule="reduce_lr_on_plateau"', "trainer.schedule_args={patience=0}", "trainer.epochs=4")
+    _, run = fit(recipe(), tmp_path / "run", *sets, 'trainer.best="error"', "trainer.higher_is_better=true")
+    assert history(run)[-1]["learning_rate"] < 0.01, "the error falls, which here is no progress"
     assert torch.isfinite(weights(run)).all()
 
 

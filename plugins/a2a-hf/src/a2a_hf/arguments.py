@@ -38,6 +38,8 @@ def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str,
     """All of them; what the backend sets comes last."""
     micro, accumulation = shares(config, world())
     evaluating = config.evaluate if splits else "no"
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # the recipe decides
+    plateau = {"mode": "max" if higher_is_better else "min"} if config.schedule == "reduce_lr_on_plateau" else {}
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.run.folder / "tensorboard")
     values: dict[str, Any] = {
         "output_dir": str(job.run.checkpoints),
@@ -54,7 +56,7 @@ def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str,
         "adam_beta2": config.adam_beta2,
         "adam_epsilon": config.adam_epsilon,
         "lr_scheduler_type": config.schedule,
-        "lr_scheduler_kwargs": dict(config.schedule_args) or None,
+        "lr_scheduler_kwargs": {**plateau, **config.schedule_args} or None,
         "warmup_steps": config.warmup_steps,
         "max_grad_norm": config.max_grad_norm,
         "bf16": config.precision == "bf16",
@@ -72,7 +74,7 @@ def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str,
         "eval_strategy": evaluating,
         "eval_steps": config.evaluate_every if evaluating == "steps" else None,
         "eval_delay": config.evaluate_delay,
-        "eval_on_start": config.evaluate_first and evaluating != "no",
+        "eval_on_start": config.evaluate_first and evaluating != "no" and job.resume is None,
         "save_strategy": config.save if evaluating != "no" or config.save != "best" else "epoch",
         "save_steps": config.save_every,
         "save_total_limit": config.keep_last or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -53,6 +54,7 @@ def finish(engine: Engine, partial: Path, final: Path) -> None:
     """The trainer's state makes it whole; then it takes its place, and old ones go."""
     collect_states(engine)
     engine.state.save_to_json(str(partial / "trainer_state.json"))
+    (partial / "a2a.json").write_text(json.dumps({"back_offs": engine.gradients.back_offs}))
     sync(partial)
     shutil.rmtree(final, ignore_errors=True)
     partial.replace(final)
@@ -62,6 +64,12 @@ def finish(engine: Engine, partial: Path, final: Path) -> None:
         best_model_checkpoint=engine.state.best_model_checkpoint,
         use_mtime=False,
     )
+
+
+def read_progress(engine: Engine, checkpoint: Path) -> None:
+    """What a checkpoint holds beside Trainer's own."""
+    file = checkpoint / "a2a.json"
+    engine.gradients.back_offs = json.loads(file.read_text())["back_offs"] if file.is_file() else 0
 
 
 def note_best(engine: Engine, folder: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
-from a2a_core import A2AError, Batch
+from a2a_core import A2AError, Batch, RunFailed
 from a2a_core.data import BadRow, Batches, Loader, Prepared, load
 from a2a_core.evaluate import build_metrics, evaluate, moved
 from a2a_core.job import Job
@@ -24,6 +24,9 @@ from a2a_hf.trainer import HfTrainer
 if TYPE_CHECKING:
     from a2a_hf.record import Quarantine, Record
 
+PRECISIONS = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}
+OVERFLOWS = 25
+"""Steps in a row that a loss scaler may skip: more are no search for a scale, but NaN."""
 Scales = dict[str, float]
 """Term -> weight x world / count: what its total is multiplied by."""
 
@@ -144,12 +147,11 @@ class Engine(Trainer):
         """Our groups; transformers chooses the class."""
         if self.optimizer is None:
             groups = optimizer_groups(self.groups, self.config, self.job.model)
-            self.optimizer_cls_and_kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.job.model)
+            try:
+                self.optimizer_cls_and_kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.job.model)
+            except (ImportError, ValueError) as error:
+                raise A2AError(f"optimizer `{self.config.optimizer}`: {error}") from error
             made, keywords = self.optimizer_cls_and_kwargs
-            if {"params", "model", "optimizer_dict"} & keywords.keys():
-                if self.config.groups:
-                    raise A2AError(f"optimizer `{self.config.optimizer}` makes its own groups: leave [[trainer.groups]] out")
-                return super().create_optimizer(model)
             self.optimizer = made(groups, **keywords)
         return self.optimizer
 
@@ -159,11 +161,25 @@ class Engine(Trainer):
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Check, freeze, measure and clip the gradients of this step."""
         self.accelerator.unscale_gradients()
-        scaled = self.accelerator.scaler is not None  # fp16: an infinite gradient lowers the loss scale, by design
-        norm = self.gradients.step(self.state.global_step, self.state.max_steps)
-        if not scaled and not math.isfinite(norm):
-            self.gradients.not_finite(self.window, self.state.global_step + 1, self.job, self.lr_scheduler, self.optimizer)
+        gradients = self.gradients
+        norm = gradients.step(self.state.global_step, self.state.max_steps)
+        if math.isfinite(norm):
+            gradients.overflows = 0
+            return norm
+        gradients.overflows += 1
+        self._tr_loss.zero_()  # Trainer's own sum would stay what it is now for ever
+        self.record.discard()
+        if self.accelerator.scaler is None or gradients.overflows > OVERFLOWS:
+            gradients.not_finite(self.window, self.state.global_step + 1, self.job, self.lr_scheduler, self.optimizer)
         return norm
+
+    def verify_precision(self) -> None:
+        """What the recipe asks for is what runs."""
+        asked, runs = PRECISIONS[self.config.precision], self.accelerator.mixed_precision
+        if runs != asked:
+            raise RunFailed(f"the run's precision is {runs!r}, `trainer.precision` asks for {asked!r}")
+        if asked == "fp16" and self.accelerator.scaler is None:
+            raise RunFailed("`trainer.precision` = fp16 needs a loss scaler, and there is none on this device", hint="bf16")
 
     # evaluation -------------------------------------------------------------------------------------------------------
 
@@ -211,7 +227,7 @@ class Engine(Trainer):
         """Trainer's record, completed with terms, speed and gradient norms; its summary at the end is left to `fit`."""
         if "loss" not in logs:
             return
-        logs |= self.record.take(self.args) | self.gradients.norms()
+        logs |= self.record.take(self.args, self.weights_by_term) | self.gradients.norms()
         super().log(logs, start_time)
         self.record.logged(self.state.global_step, logs)
 

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from transformers import TrainerCallback
-from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
+from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, TrainerState
 
 from a2a_core import A2AError
 from a2a_core.export import export
 from a2a_core.job import Job, Result
 from a2a_hf.arguments import arguments
+from a2a_hf.checkpoint import read_progress
 from a2a_hf.engine import Engine
 from a2a_hf.record import Quarantine, Record
 from a2a_hf.trainer import HfTrainer
@@ -51,6 +52,8 @@ class HfFit:
                 f"loss `{window[0]}` compares all rows of a step with one another: it cannot be accumulated over micro-batches",
                 hint="set `trainer.micro_batch = 0`",
             )
+        if config.schedule in ("reduce_lr_on_plateau", "greedy") and (config.evaluate == "no" or not self.splits):
+            raise A2AError(f"schedule `{config.schedule}` follows an evaluation: add [data.validation], and set `evaluate`")
         able = any(hasattr(module, "gradient_checkpointing") for module in job.model.modules())
         if config.gradient_checkpointing and not able:
             raise A2AError("`trainer.gradient_checkpointing`: no part of this model can compute its activations again")
@@ -67,15 +70,39 @@ class HfFit:
         """See Fit.fit."""
         job, began = self.job, time.perf_counter()
         with interruptible(self.engine):
-            self.engine.train(resume_from_checkpoint=str(job.resume) if job.resume else None)
+            self.train()
         steps = self.engine.state.global_step
-        finished = not self.engine.interrupted or steps >= self.engine.state.max_steps
-        if not finished:
+        if self.engine.interrupted and not ended(self.engine.state, self.config.patience):
             return Result("interrupted", steps, {}, time.perf_counter() - began)
+        if self.config.load_best and self.engine.state.best_model_checkpoint is None:
+            job.reporter.note("no evaluation came before the end: the last weights are exported, not the best")
         results = {split: self.engine.result(split) for split in job.data if split != "train"}
         if self.args.process_index == 0:
             export(job.model, job.run.model)
         return Result("done", steps, results, time.perf_counter() - began)
+
+    def train(self) -> None:
+        """From the first step, from a checkpoint, or not at all: a run may have been killed after its last step."""
+        engine, checkpoint = self.engine, self.job.resume
+        if checkpoint is None:
+            engine.train()
+            return
+        read_progress(engine, checkpoint)
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if not ended(state, self.config.patience):
+            engine.train(resume_from_checkpoint=str(checkpoint))
+            return
+        engine.state = state
+        engine._load_from_checkpoint(str(checkpoint))
+        if self.config.load_best and state.best_model_checkpoint is not None:
+            engine._load_best_model()
+
+
+def ended(state: TrainerState, patience: int) -> bool:
+    """Whether training was over: all steps done, or no better evaluation for too long."""
+    early: Any = state.stateful_callbacks.get(EarlyStoppingCallback.__name__) or {}
+    counter = early.get("attributes", {}).get("early_stopping_patience_counter", 0) if isinstance(early, dict) else 0
+    return state.global_step >= state.max_steps > 0 or 0 < patience <= counter
 
 
 class Watch(TrainerCallback):
@@ -83,6 +110,7 @@ class Watch(TrainerCallback):
 
     def __init__(self, engine: Engine, job: Job, record: Record) -> None:
         self.engine, self.job, self.record = engine, job, record
+        self.save_later = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The model is wrapped by now."""
@@ -92,26 +120,35 @@ class Watch(TrainerCallback):
                 "world_size": args.world_size,
                 "device": args.device.type,
                 "distributed_type": str(engine.accelerator.distributed_type.value),
-                "wrapper": type(engine.model_wrapped).__name__,
-                "precision": engine.accelerator.mixed_precision,
+                "wrapper": type(getattr(engine.model_wrapped, "_orig_mod", engine.model_wrapped)).__name__,
             }
         )
+        engine.verify_precision()
         trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         total = sum(parameter.numel() for parameter in model.parameters())
         self.job.reporter.start(state.max_steps, state.global_step, trainable, total)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ctrl-C ends the run here, with a checkpoint."""
+        """Ctrl-C ends the run here, with a checkpoint; after an epoch's last step it is written with the epoch's evaluation."""
         self.record.step()
         self.job.reporter.step(state.global_step)
         if self.engine.interrupted:
             control.should_save = control.should_training_stop = True
-            control.should_evaluate = False
+        self.save_later = control.should_save and whole(state)
+        if self.save_later:
+            control.should_save = False
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """An epoch that was broken off is not evaluated, and its checkpoint is there."""
-        if self.engine.interrupted:
+        if self.engine.interrupted and not whole(state):
             control.should_evaluate = control.should_save = False
+        elif self.save_later:
+            control.should_save = True
+
+
+def whole(state: TrainerState) -> bool:
+    """The last step was an epoch's last."""
+    return state.epoch is not None and float(state.epoch).is_integer()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ class Gradients:
         self.groups = [(each.name, each.group.freeze_until, list(each.parameters.values())) for each in groups]
         self.checked = False
         self.back_offs = 0
+        self.overflows = 0
+        """Steps without a break whose scaled gradient (fp16) was not finite."""
         self.last: dict[str, Tensor] = {}
 
     def step(self, done: int, steps: int) -> float:
@@ -69,10 +72,11 @@ class Gradients:
         job.reporter.note(f"{message}; the step is skipped and the learning rate is halved")
         for parameter in self.model.parameters():
             parameter.grad = None
-        scheduler.base_lrs = [rate * BACK_OFF for rate in scheduler.base_lrs]
+        if hasattr(scheduler, "base_lrs"):  # a schedule by evaluations has none
+            scheduler.base_lrs = [rate * BACK_OFF for rate in scheduler.base_lrs]
         for group in optimizer.param_groups:
-            group["lr"] *= BACK_OFF
-            group["initial_lr"] *= BACK_OFF
+            for key in {"lr", "initial_lr"} & group.keys():
+                group[key] *= BACK_OFF
 
 
 def unsound(parameter: nn.Parameter) -> bool:
@@ -108,10 +112,12 @@ def tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 def dump(window: list[Batch], step: int, job: Job, names: list[str]) -> str:
     """A window's tensors and row ids, in the run's folder."""
     folder = job.run.folder / "nan"
+    rank = os.environ.get("RANK")
+    name = f"step-{step}" if rank is None else f"step-{step}-rank-{rank}"
     with explained(folder):
         folder.mkdir(exist_ok=True)
         for place, batch in enumerate(window):
-            save_file(dict(tensors(batch)), folder / f"step-{step}-{place}.safetensors")
+            save_file(dict(tensors(batch)), folder / f"{name}-{place}.safetensors")
         about = {"step": step, "ids": [batch["ids"] for batch in window], "parameters": names}
-        (folder / f"step-{step}.json").write_text(json.dumps(about, indent=1))
-    return str(folder / f"step-{step}.json")
+        (folder / f"{name}.json").write_text(json.dumps(about, indent=1))
+    return str(folder / f"{name}.json")

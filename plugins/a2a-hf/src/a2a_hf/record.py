@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -31,11 +32,12 @@ class Record:
     def __init__(self, run: Run, reporter: Reporter, terms: list[str], main: bool) -> None:
         self.run, self.reporter, self.names, self.main = run, reporter, sorted(terms), main
         self.sums: dict[str, Tensor] = {}
+        self.current: dict[str, Tensor] = {}
         self.seen, self.tokens, self.steps, self.since = 0, 0, 0, time.perf_counter()
 
     def term(self, name: str, share: Tensor) -> None:
         """A term's share of a step's mean, of one micro-batch on this rank."""
-        self.sums[name] = self.sums[name] + share if name in self.sums else share
+        self.current[name] = self.current[name] + share if name in self.current else share
 
     def rows(self, several: int, tokens: int) -> None:
         """Rows trained on, and their tokens."""
@@ -44,10 +46,17 @@ class Record:
 
     def step(self) -> None:
         """An optimizer step is done."""
-        self.steps += 1
+        for name, share in self.current.items():
+            self.sums[name] = self.sums[name] + share if name in self.sums else share
+        self.steps += bool(self.current)
+        self.current = {}
 
-    def take(self, args: TrainingArguments) -> dict[str, float]:
-        """Each term's mean, and rows and tokens a second, since the last call."""
+    def discard(self) -> None:
+        """The step at hand is skipped: its losses are not those of the run."""
+        self.current = {}
+
+    def take(self, args: TrainingArguments, weights: Mapping[str, float]) -> dict[str, float]:
+        """The loss, each term's mean, and rows and tokens a second, since the last call."""
         values = torch.stack([self.sums.get(name, torch.zeros((), device=args.device)) for name in self.names])
         values = torch.cat(
             [values.double() / max(1, self.steps) / args.world_size, values.new_tensor([self.seen, self.tokens]).double()]
@@ -56,7 +65,10 @@ class Record:
             dist.all_reduce(values)
         now = time.perf_counter()
         *terms, seen, tokens = values.tolist()
-        found = {f"loss/{name}": value for name, value in zip(self.names, terms, strict=True)}
+        found = {"loss": sum(weights[name] * value for name, value in zip(self.names, terms, strict=True))}
+        found |= {f"loss/{name}": value for name, value in zip(self.names, terms, strict=True)}
+        if not self.steps:
+            found = dict.fromkeys(found, math.nan)  # every step since was skipped
         found["samples_per_second"] = seen / max(now - self.since, 1e-9)
         found["tokens_per_second"] = tokens / max(now - self.since, 1e-9)
         self.sums, self.seen, self.tokens, self.steps, self.since = {}, 0, 0, 0, now

@@ -25,15 +25,8 @@ Optimizer = Literal[
     "rmsprop",
     "sgd",
     "adagrad",
-    "galore_adamw",
-    "apollo_adamw",
-    "lomo",
-    "adalomo",
     "grokadamw",
     "stable_adamw",
-    "schedule_free_adamw",
-    "schedule_free_radam",
-    "schedule_free_sgd",
 ]
 Schedule = Literal[
     "linear",
@@ -110,7 +103,7 @@ class HfTrainer(TrainerConfig):
     evaluate_first: bool = option("evaluate before the first step, too", default=False)
     save: Literal["epoch", "steps", "best", "no"] = option("when to write a checkpoint", default="epoch")
     save_every: float = option("with `steps`: optimizer steps; below 1, a share of all steps", default=500.0, gt=0)
-    keep_last: int = option("checkpoints kept, the best apart (0: all)", default=2, ge=0)
+    keep_last: int = option("checkpoints kept, the best one always among them (0: all)", default=2, ge=0)
 
     best: str = option("metric that tells the best checkpoint, `accuracy` or `<split>/accuracy` (empty: the loss)", default="")
     higher_is_better: bool | None = option("of `best` (empty: as the metric says)", default=None)
