@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from a2a_cli.arguments import RecipePath, json_option, runs_option, set_option, without_option
-from a2a_cli.output import ARTIFACTS, print_json, shown, table
+from a2a_cli.output import ARTIFACTS, jsonable, print_json, shown, table
 from a2a_cli.results import summary
 from a2a_core import runs as folders
-from a2a_core.errors import A2AError
+from a2a_core.errors import A2AError, Problem
 from a2a_core.recipe import Loaded, load_recipe
 from a2a_core.runs import Run
 
@@ -59,7 +62,7 @@ def train(
         recipe, resume = reread(recipe, resume)
         if sets or without or out or dry_run:
             raise click.UsageError("--resume goes on with a run as it is: leave --set, --without, --out and --dry-run away")
-        run = resumable(recipe, resume, runs)
+        run = agreed(partial(resumable, recipe, resume, runs))
         loaded = load_recipe(run.recipe, None, environ={})
     elif recipe is None:
         raise click.UsageError("which recipe? `a2a train RECIPE`, or `a2a train --resume`")
@@ -69,7 +72,7 @@ def train(
         if dry_run:
             rehearse(loaded, as_json)
             return
-        run = begin(loaded, recipe, out or folders.fresh(runs, recipe))
+        run = agreed(partial(begin, loaded, recipe, out or folders.fresh(runs, recipe)))
     carry_out(loaded, run, resume is not None, as_json)
 
 
@@ -97,34 +100,35 @@ def announce(loaded: Loaded, as_json: bool) -> None:
 
 
 def begin(loaded: Loaded, recipe: Path, folder: Path) -> Run:
-    """The run's folder; under torchrun, the first rank's choice for all."""
+    """The run's new folder."""
     from a2a_core import training
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return shared(loaded, recipe, folder)
     run = folders.create(folder)
     training.start(run, loaded, recipe)
     return run
 
 
-def shared(loaded: Loaded, recipe: Path, folder: Path) -> Run:
-    """One folder for all ranks that torchrun started; what is wrong on the first rank is wrong on all."""
-    import torch.distributed as dist
+def agreed(choose: Callable[[], Run]) -> Run:
+    """One run for all ranks that torchrun started: the first rank's choice, and its mistake, are everybody's."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return choose()
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     from a2a_core import training
 
-    loaded.recipe.backend.setup()
-    agreed: list[Any] = [None, None]
+    store, _, _ = next(iter(rendezvous("env://")))
+    store = PrefixStore(f"a2a/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     if training.main_rank():
         try:
-            training.start(folders.create(folder), loaded, recipe)
-            agreed = [str(folder.resolve()), None]
+            answer: dict[str, Any] = {"folder": str(choose().folder.resolve())}
         except A2AError as error:
-            agreed = [None, error.problems]
-    dist.broadcast_object_list(agreed, src=0)
-    if agreed[1]:
-        raise A2AError(agreed[1])
-    return Run(Path(agreed[0]))
+            answer = {"problems": [(problem.message, problem.hint) for problem in error.problems]}
+        store.set("run", json.dumps(answer))
+    answer = json.loads(store.get("run"))
+    if "problems" in answer:
+        raise A2AError([Problem(message, hint=hint) for message, hint in answer["problems"]])
+    return Run(Path(answer["folder"]))
 
 
 def carry_out(loaded: Loaded, run: Run, resume: bool, as_json: bool) -> None:
@@ -145,7 +149,8 @@ def conclude(run: Run, as_json: bool) -> None:
     state = run.state
     done = state.get("status") == "done"
     if as_json:
-        click.echo(compact({"event": "end", **state, "folder": str(run.folder), "artifacts": artifacts(run)}))
+        end = {"event": "end", **state, "folder": str(run.folder), "artifacts": artifacts(run)}
+        click.echo(json.dumps(jsonable(end), ensure_ascii=False))
     elif done:
         click.echo(f"\n{summary(state['results'])}\n")
         click.echo(table([(name, path) for name, path in artifacts(run).items()]))
@@ -153,15 +158,6 @@ def conclude(run: Run, as_json: bool) -> None:
         if not as_json:
             click.echo(f"stopped after step {state.get('steps')}; go on with  a2a train --resume {run.folder}", err=True)
         raise SystemExit(1)
-
-
-def compact(value: Any) -> str:
-    """One line of JSON."""
-    import json
-
-    from a2a_cli.output import jsonable
-
-    return json.dumps(jsonable(value), ensure_ascii=False)
 
 
 def artifacts(run: Run) -> dict[str, str]:

@@ -167,3 +167,30 @@ def test_a_mistake_on_every_rank_is_said_once(place: Any) -> None:
     assert said.count("1 of 24 rows of `train` are bad") == 1
     assert "Traceback" not in said
     assert Run(place.folder / "two").status == "failed"
+
+
+def test_ranks_that_torchrun_started_agree_on_one_run(place: Any) -> None:
+    import os
+    import subprocess
+    import sys
+
+    ddp = ("--set", "backend.use=ddp", "--set", "backend.processes=2", "--set", "backend.device=cpu")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "a2a_cli", "train"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start(*words: str) -> None:
+        done = subprocess.run(
+            [*command, *words], cwd=place.folder, env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    start("recipe.toml", "--set", "trainer.epochs=1", *ddp)
+    (folder,) = (place.folder / "runs").iterdir()
+    run = Run(folder)
+    assert run.status == "done"
+    run.update(status="running")
+    (folder / "model").rename(place.folder / "before")
+    start("--resume")
+    assert [path.name for path in (place.folder / "runs").iterdir()] == [folder.name]
+    assert run.status == "done"
+    assert (run.model / "model.safetensors").read_bytes() == (place.folder / "before" / "model.safetensors").read_bytes()
