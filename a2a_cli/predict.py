@@ -45,8 +45,8 @@ def predict(run: str, rows: Path, output: Path | None, field: str, batch_size: i
     trained = open_run(found, device=device)
     failed = total = 0
     with opened(rows) as lines, sink(output) as file:
-        root = Path.cwd() if str(rows) == "-" else rows.resolve().parent
-        for row, prediction in predicted(trained, read_lines(lines, rows.name, root), batch_size):
+        source, root = ("standard input", Path.cwd()) if str(rows) == "-" else (rows.name, rows.resolve().parent)
+        for row, prediction in predicted(trained, read_lines(lines, source, root), batch_size):
             failed, total = failed + isinstance(prediction, str), total + 1
             file.write(json.dumps(jsonable(answer(row.fields, prediction, field, row.place)), ensure_ascii=False) + "\n")
     if failed:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from a2a_core.recipe import Loaded
 
 
+ONE_A_LINE = "rows are JSON lines, one object a line, whatever format the training rows had"
 MODEL_TABLES = ("encoders", "projectors", "fusion", "adapters")
 
 
@@ -93,9 +94,9 @@ def read_lines(lines: Iterable[str], source: str, root: Path) -> Iterator[Row]:
         try:
             fields = json.loads(line)
         except ValueError as error:
-            raise A2AError(f"{place} is not JSON: {error}") from None
+            raise A2AError(f"{place} is not JSON: {error}", hint=ONE_A_LINE) from None
         if not isinstance(fields, dict):
-            raise A2AError(f"{place} is no JSON object")
+            raise A2AError(f"{place} is no JSON object", hint=ONE_A_LINE)
         yield Row(fields, str(fields.get("id", number)), root, place)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from a2a_core.components import HeadConfig, SourceConfig
-from a2a_core.data import Collate, Prepared, absent, collator, prepare
+from a2a_core.data import Collate, Prepared, absent, collator, prepare, target_processors
 from a2a_core.errors import A2AError, Problem
 from a2a_core.evaluate import build_metrics
 from a2a_core.model import A2AConfig, A2AModel
@@ -56,6 +56,8 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     missing = absent(rows["train"], parts)
     if missing:
         raise A2AError([Problem(text, hint="leave the encoder out (`--without`), or fix its `field`") for text in missing])
+    for split, each in rows.items():
+        refuse_labels(split, each, parts, recipe.bad_rows)
     seed_everything(recipe.seed)
     model = A2AModel.from_parts(parts) if resume is None else A2AModel(A2AConfig.from_pretrained(resume), parts)
     trainable(model)
@@ -71,6 +73,28 @@ def opened(split: str, source: SourceConfig) -> Rows:
     except A2AError as error:
         named = [attrs.evolve(problem, message=f"[data.{split}] {problem.message}") for problem in error.problems]
         raise type(error)(named) from error
+
+
+LOOKED_AT = 2000
+"""Rows of a split whose labels are read before anything is trained."""
+
+
+def refuse_labels(split: str, rows: Rows, parts: Parts, limit: float) -> None:
+    """Labels that no head can take are found now, not at the first evaluation; media are not read for it."""
+    targets = target_processors(parts)
+    problems = []
+    looked = min(len(rows), LOOKED_AT)
+    for index in range(looked if targets else 0):
+        row = rows[index]
+        try:
+            for target in targets.values():
+                target(row.fields)
+        except ValueError as error:
+            problems.append(Problem(f"{row.place} (id {row.id}): {error}"))
+    if len(problems) > limit * len(rows):
+        text = f"{len(problems)} of the first {looked} rows of `{split}` have labels that their head cannot take"
+        hint = "classes that `[heads.…] classes` does not name are those of the training rows" if split != "train" else ""
+        raise A2AError([*problems[:5], Problem(text, hint=hint)])
 
 
 def resolve(recipe: Recipe, rows: Rows) -> Parts:

@@ -61,10 +61,21 @@ def scalar(wanted: type, accepted: tuple[type, ...]) -> Hook:
 def quoting(wanted: type, node: Node) -> str:
     """A hint for a string that should be none, and the reverse."""
     if isinstance(node.value, str):
-        return UNQUOTE
+        return UNQUOTE if reads_as(wanted, node.value) else ""
     if wanted is not str or isinstance(node.value, (dict, list)):
         return ""
     return QUOTE_TWICE if isinstance(node.document, Setting) else QUOTE
+
+
+def reads_as(wanted: type, text: str) -> bool:
+    """Whether a string holds what is wanted."""
+    if wanted is bool:
+        return text in ("true", "false")
+    try:
+        wanted(text)
+    except ValueError:
+        return False
+    return True
 
 
 def sensible(node: Node) -> None:

@@ -254,3 +254,9 @@ def test_a_gpu_that_is_not_there(place: Any) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     refused(place, "torch sees no GPU", sets=('backend.device="cuda"',))
+
+
+def test_classes_that_only_another_split_has_are_found_before_training(place: Any) -> None:
+    place.write([{**row, "label": "grey"} for row in place.rows("validation")], "validation")
+    output = refused(place, "validation.jsonl:1 (id validation-0)", "`grey`", "those of the training rows")
+    assert "training all" not in output
