@@ -163,7 +163,7 @@ def conclude(run: Run, as_json: bool) -> None:
 def artifacts(run: Run) -> dict[str, str]:
     """What a run left, by name."""
     every = {name: run.folder / name for name in ARTIFACTS}
-    return {name: str(path) for name, path in every.items() if path.exists()}
+    return {name: str(path) for name, path in every.items() if path.is_file() or (path.is_dir() and any(path.iterdir()))}
 
 
 def rehearse(loaded: Loaded, as_json: bool) -> None:

@@ -53,7 +53,7 @@ class A2AModel(PreTrainedModel):
     base_model_prefix = ""
     main_input_name = "inputs"
     accepts_loss_kwargs = False
-    supports_gradient_checkpointing = False
+    supports_gradient_checkpointing = True  # where a part of it does: trainers ask the parts
 
     encoders: nn.ModuleDict
     projectors: nn.ModuleDict

@@ -194,3 +194,15 @@ def test_ranks_that_torchrun_started_agree_on_one_run(place: Any) -> None:
     assert [path.name for path in (place.folder / "runs").iterdir()] == [folder.name]
     assert run.status == "done"
     assert (run.model / "model.safetensors").read_bytes() == (place.folder / "before" / "model.safetensors").read_bytes()
+
+
+def test_activations_computed_again_give_the_same_weights(place: Any) -> None:
+    for name in ("train", "validation"):
+        place.write([{**row, "text": f"it is {row['label']} {n}"} for n, row in enumerate(place.rows(name))], name)
+    small = 'model_type = "bert", hidden_size = 8, intermediate_size = 8, num_hidden_layers = 2, num_attention_heads = 2, vocab_size = 300'
+    recipe = place.recipe.read_text()
+    place.recipe.write_text(recipe + f'\n[encoders.text]\nuse = "hf-text"\nconfig = {{ {small} }}\n')
+    for name, again in (("kept", "false"), ("again", "true")):
+        place.run("train", "recipe.toml", "--out", name, "--set", f"trainer.gradient_checkpointing={again}")
+    kept, again = (place.folder / name / "model" / "model.safetensors" for name in ("kept", "again"))
+    assert kept.read_bytes() == again.read_bytes()
