@@ -56,7 +56,7 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     missing = absent(rows["train"], parts)
     if missing:
         raise A2AError([Problem(text, hint="leave the encoder out (`--without`), or fix its `field`") for text in missing])
-    for split, each in rows.items():
+    for split, each in rows.items() if resume is None else ():
         refuse_labels(split, each, parts, recipe.bad_rows)
     seed_everything(recipe.seed)
     model = A2AModel.from_parts(parts) if resume is None else A2AModel(A2AConfig.from_pretrained(resume), parts)

@@ -118,6 +118,11 @@ class Run:
         status = str(self.state.get("status", "unknown"))
         return "killed" if status == "running" and not held(self.folder) else status
 
+    @property
+    def worked(self) -> bool:
+        """It has anything to show: records, rows set aside, checkpoints."""
+        return self.metrics.exists() or self.quarantine.exists() or any(self.checkpoints.glob("*"))
+
     def newest_checkpoint(self) -> Path | None:
         """The last checkpoint that was written whole."""
         found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]

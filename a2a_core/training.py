@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -62,13 +63,13 @@ def train(loaded: Loaded, run: Run, reporter: Reporter, command: Sequence[str], 
     if main_rank():
         run.begin()
     if backend.joined():
-        return recorded(run, lambda: work(loaded, run, reporter, resume))
-    recorded(run, lambda: backend.launch(command, run.folder))
+        return recorded(run, lambda: work(loaded, run, reporter, resume), new=not resume)
+    recorded(run, lambda: backend.launch(command, run.folder), new=not resume)
     return None
 
 
-def recorded(run: Run, action: Callable[[], T]) -> T:
-    """Do it, and write down how it ended."""
+def recorded(run: Run, action: Callable[[], T], new: bool) -> T:
+    """Do it, and write down how it ended. A new run that was refused before it did anything leaves no folder."""
     try:
         return action()
     except KeyboardInterrupt:
@@ -78,6 +79,8 @@ def recorded(run: Run, action: Callable[[], T]) -> T:
     except A2AError as error:
         if main_rank():
             run.update(status="failed", finished=now(), error=str(error))
+            if new and error.exit_code == A2AError.exit_code and not run.worked:
+                shutil.rmtree(run.folder, ignore_errors=True)
         raise
     except BaseException as error:
         if main_rank():

@@ -60,6 +60,7 @@ def test_a_run_that_never_got_anywhere_is_not_in_the_way(place: Any) -> None:
     whole = place.rows()
     place.write([{**row, "label": None} for row in whole])
     refused(place, "label")
+    assert not (place.folder / "run").exists()
     place.write(whole)
     place.run("train", "recipe.toml", "--out", "run")
     refused(place, "run exists already")
