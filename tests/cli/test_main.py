@@ -203,12 +203,22 @@ def test_an_unexpected_exception_keeps_its_traceback_and_asks_for_a_report(tmp_p
     assert "report it" in lines[-1]
 
 
+def answer_interrupts() -> None:
+    """As in a terminal; what a shell starts in the background ignores them, and so would its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_in_a_terminal(make_plugin) -> None:
     source = "import click, time\n@click.command()\ndef wait():\n    click.echo('waiting')\n    time.sleep(60)\n"
     make_plugin("acme-wait", {"a2a_commands": {"wait": "acme_wait.cli:wait"}}, cli=source)
     environment = {**os.environ, "PYTHONPATH": str(make_plugin.folder)}
     with subprocess.Popen(
-        [*A2A, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [*A2A, "wait"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=answer_interrupts,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
