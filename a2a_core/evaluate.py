@@ -95,9 +95,11 @@ def losses(model: A2AModel, names: list[str], totals: torch.Tensor, counts: torc
     if not means:
         return {}
     weights = model.weights()
-    return {"loss": sum(weights[name] * mean for name, mean in means.items())} | {
-        f"loss/{name}": mean for name, mean in means.items() if len(names) > 1
-    }
+    return (
+        {"loss": sum(weights[name] * mean for name, mean in means.items())}
+        | {f"loss/{name}": mean for name, mean in means.items() if len(names) > 1}
+        | model.by_head(means)
+    )
 
 
 def merge_over_ranks(metrics: Metrics) -> None:

@@ -193,6 +193,16 @@ class A2AModel(PreTrainedModel):
                 found[f"{key}/{term}"] = float(count)
         return found
 
+    def by_head(self, means: Mapping[str, float]) -> dict[str, float]:
+        """`head_loss/<head>`: the weighted sum of each head's terms, where several heads have losses."""
+        weights, found = self.weights(), dict[str, float]()
+        for key, loss in self.parts.losses.items():
+            for name in (f"{key}/{term}" for term in loss.terms):
+                if name in means:
+                    label = f"head_loss/{loss.head}"
+                    found[label] = found.get(label, 0.0) + weights[name] * means[name]
+        return found if len(found) > 1 else {}
+
     def weights(self) -> dict[str, float]:
         """Each term's factor in the sum."""
         return {f"{key}/{term}": loss.weight for key, loss in self.parts.losses.items() for term in loss.terms}

@@ -317,3 +317,14 @@ def test_everything_frozen_is_an_error(recipe: Recipe, tmp_path: Path) -> None:
     path = recipe(("[heads.number]", '[heads.idle]\nuse = "reference"\n[heads.number]'))
     with pytest.raises(A2AError, match=r"receive no gradient: heads.idle.linear"):
         fit(path, tmp_path / "run")
+
+
+def test_each_heads_loss_is_recorded(recipe: Recipe, tmp_path: Path) -> None:
+    more = '\n[heads.other]\nuse = "reference"\n[losses.more]\nuse = "squared"\nhead = "other"\nweight = 0.5\n'
+    more += '[losses.again]\nuse = "squared"\nhead = "other"\n'
+    _, run = fit(recipe(more=more), tmp_path / "run")
+    for record in (history(run)[0], history(run, "validation")[0]):
+        other = 0.5 * record["loss/more/squared"] + record["loss/again/squared"]
+        assert record["head_loss/other"] == pytest.approx(other, rel=1e-5)
+        assert record["head_loss/number"] == pytest.approx(record["loss/fit/squared"], rel=1e-5)
+        assert record["loss"] == pytest.approx(record["head_loss/number"] + record["head_loss/other"], rel=1e-5)

@@ -228,6 +228,7 @@ class Engine(Trainer):
         if "loss" not in logs:
             return
         logs |= self.record.take(self.args, self.weights_by_term) | self.gradients.norms()
+        logs |= self.job.model.by_head({name: logs[f"loss/{name}"] for name in self.terms})
         super().log(logs, start_time)
         self.record.logged(self.state.global_step, logs)
 
