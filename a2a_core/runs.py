@@ -14,14 +14,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
 from a2a_core.errors import A2AError, RunFailed, suggest
 
 LOCK = ".lock"
-Status = Literal["running", "done", "interrupted", "failed"]
 
 
 def now() -> str:

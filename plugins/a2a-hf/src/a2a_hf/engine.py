@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 PRECISIONS = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}
 OVERFLOWS = 25
 """Steps in a row that a loss scaler may skip: more are no search for a scale, but NaN."""
-Scales = dict[str, float]
-"""Term -> weight x world / count: what its total is multiplied by."""
 
 
 class Engine(Trainer):
@@ -179,7 +177,10 @@ class Engine(Trainer):
         if runs != asked:
             raise RunFailed(f"the run's precision is {runs!r}, `trainer.precision` asks for {asked!r}")
         if asked == "fp16" and self.accelerator.scaler is None:
-            raise RunFailed("`trainer.precision` = fp16 needs a loss scaler, and there is none on this device", hint="bf16")
+            raise RunFailed(
+                "`trainer.precision` = fp16 needs a loss scaler, and there is none on this device",
+                hint='set `trainer.precision = "bf16"`',
+            )
 
     # evaluation -------------------------------------------------------------------------------------------------------
 
