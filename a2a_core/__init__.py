@@ -12,6 +12,7 @@ from a2a_core.components import (
     Metric,
     MetricConfig,
     ProjectorConfig,
+    RecordingConfig,
     Rows,
     SourceConfig,
     TrainerConfig,
@@ -19,7 +20,7 @@ from a2a_core.components import (
 from a2a_core.errors import A2AError, Problem, RunFailed
 from a2a_core.hookspecs import hookimpl
 from a2a_core.options import Options, option
-from a2a_core.structures import Batch, Fused, Item, Output, Processor, Row, Sample, TargetProcessor, Tokens, Widths
+from a2a_core.structures import Batch, Fused, Item, Output, Processor, Row, Sample, Segment, TargetProcessor, Tokens, Widths
 
 __all__ = [
     "A2AError",
@@ -41,10 +42,12 @@ __all__ = [
     "Problem",
     "Processor",
     "ProjectorConfig",
+    "RecordingConfig",
     "Row",
     "Rows",
     "RunFailed",
     "Sample",
+    "Segment",
     "SourceConfig",
     "TargetProcessor",
     "Tokens",

@@ -5,28 +5,34 @@ Config classes import no torch: modules are imported inside `build`, processors 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from a2a_core.options import Component, option
-from a2a_core.structures import Batch, Output, Processor, Row, Sample, TargetProcessor, Widths
+from a2a_core.structures import Batch, Output, Plan, Processor, Row, Sample, TargetProcessor, Widths
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
     from torch import Tensor, nn
+    from torch.optim import Optimizer
     from transformers import TrainerCallback
 
     from a2a_core.job import Job, Result
+    from a2a_core.recipe import Recipe
 
 Column = Callable[[str], Iterable[Any]]
 """A field's values in the training rows."""
 
 
 class Rows(Protocol):
-    """What a source builds: rows by index, memory-mapped where they are many. Picklable, reads media never."""
+    """What a source builds: rows by index, memory-mapped where they are many. Picklable, reads media never.
+
+    It may have `notes`, sentences that the user is shown: what of its files gives no row, and why.
+    """
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Row: ...
@@ -55,6 +61,10 @@ class EncoderConfig(Component):
         "the row's field that it reads; a list of files or texts is several items (empty: the table's name)", default=""
     )
     freeze: bool = option("keep the weights as they are", default=False)
+    cache: Literal["auto", True, False] = option(
+        "compute a frozen encoder's tokens once, and keep them for later epochs and runs", default="auto"
+    )
+    cache_dtype: Literal["float32", "bfloat16", "float16"] = option("how the cache stores them", default="float32")
 
     def resolved(self) -> Self:
         """A self-contained copy: what paths say about the architecture is read in, so that weights alone rebuild it."""
@@ -74,6 +84,14 @@ class EncoderConfig(Component):
     def examples(self, folder: Path) -> Sequence[Any]:
         """A few small raw media of different lengths, for the testing kit; files go into `folder`."""
         raise NotImplementedError(f"{type(self).__name__} gives the testing kit no examples()")
+
+
+class RecordingConfig(EncoderConfig):
+    """An encoder of recordings, media that last: a row may say which seconds of one count (see Segment)."""
+
+    reads: ClassVar[Literal["value", "file"]] = "file"
+    start: str = option("the row's field with the second that its segment starts at (empty: no segments)", default="start")
+    end: str = option("the row's field with the second that its segment ends at", default="end")
 
 
 class ProjectorConfig(Component):
@@ -127,6 +145,10 @@ class HeadConfig(Component):
         """Encodes a row's target; None for a head without."""
         return None
 
+    def describe(self, target: Any) -> str:
+        """What its processor made of a row, not None, as people read it: what is supervised there (`a2a check --deep`)."""
+        return str(target)
+
     @abstractmethod
     def build(self, spec: Widths) -> nn.Module:
         """The module: `forward(fused, inputs, targets=None) -> {name: tensor}`; `predict(outputs)`, a plain value a sample."""
@@ -145,6 +167,10 @@ class LossConfig(Component):
     head: str = option("the head whose outputs it judges", refers_to="heads")
     weight: float = option("factor of this loss in the sum", default=1.0, ge=0)
 
+    def resolved(self, head: HeadConfig, column: Column) -> Self:
+        """As HeadConfig.resolved (how frequent a class is); `head` is the resolved head that it judges."""
+        return self
+
     @abstractmethod
     def build(self, head: HeadConfig) -> nn.Module:
         """The module. `head` is the resolved head that it judges.
@@ -156,6 +182,10 @@ class LossConfig(Component):
     def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
         """A head, and outputs and targets of so many samples, the last without a target, for the testing kit."""
         raise NotImplementedError(f"{type(self).__name__} gives the testing kit no examples()")
+
+    def example_inputs(self, size: int, samples: Sequence[int]) -> Mapping[str, Any]:
+        """The inputs of some of the `size` samples of `examples`, where `count` reads more of them than how many there are."""
+        return {"size": len(samples)}
 
 
 class Metric(Protocol):
@@ -232,6 +262,27 @@ class TrainerConfig(Component):
     def build(self, job: Job) -> Fit:
         """The trainer of a job."""
 
+    def refuse(self, recipe: Recipe, model: nn.Module) -> None:
+        """A2AError for what it cannot train; runs on the meta device, too."""
+
+    def passes(self, rows: int) -> float:
+        """How often it reads each of so many training rows, as far as it knows: features are kept if more than once."""
+        return math.inf
+
+    def plan(self) -> Plan:
+        """What it holds at once. This, `grouped` and `build_optimizer` are for `a2a check --deep`."""
+        return Plan()
+
+    def grouped(self, model: nn.Module) -> Mapping[str, str]:
+        """Each trainable parameter's optimizer group, by name; A2AError where groups do not fit the model."""
+        return {name: "" for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        """The optimizer of a model's trainable parameters, whose states are measured; A2AError where it cannot be had."""
+        from torch.optim import AdamW
+
+        return AdamW([parameter for parameter in model.parameters() if parameter.requires_grad])
+
 
 class BackendConfig(Component):
     """Where the ranks live: `[backend]`. Launches them, configures each, and states what must then be true."""
@@ -287,4 +338,4 @@ KINDS: dict[str, type[Component]] = {
     )
 }
 
-__all__ = [*(base.__name__ for base in KINDS.values()), "KINDS", "Batch", "Fit", "Metric", "Output", "Rows"]
+__all__ = [*(base.__name__ for base in KINDS.values()), "KINDS", "Batch", "Fit", "Metric", "Output", "RecordingConfig", "Rows"]

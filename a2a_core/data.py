@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from a2a_core.components import EncoderConfig, RecordingConfig
 from a2a_core.errors import A2AError
-from a2a_core.structures import Batch, Item, Processor, Row, Sample, TargetProcessor
+from a2a_core.structures import Batch, Item, Processor, Row, Sample, Segment, TargetProcessor
 
 if TYPE_CHECKING:
     from a2a_core.components import Rows
@@ -33,6 +36,16 @@ class Medium(NamedTuple):
     field: str
     file: bool
     processor: Processor
+    start: str = ""
+    end: str = ""
+    """The row's fields that bound a segment of it."""
+
+
+class Features(Protocol):
+    """An encoder's tokens of a split, computed beforehand (see a2a_core.features)."""
+
+    def items(self, row: int, /) -> Sequence[Item] | None:
+        """A row's; None where one of its media could not be read."""
 
 
 class Prepared(Dataset[Sample | BadRow]):
@@ -42,6 +55,8 @@ class Prepared(Dataset[Sample | BadRow]):
         self, rows: Rows, media: Mapping[str, Medium], targets: Mapping[str, TargetProcessor], bare: bool = True
     ) -> None:
         self.rows, self.media, self.targets, self.bare = rows, media, targets, bare
+        self.features: dict[str, Features] = {}
+        """Encoders whose tokens were computed beforehand: their media are not opened any more."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,7 +64,7 @@ class Prepared(Dataset[Sample | BadRow]):
     def __getitem__(self, index: int) -> Sample | BadRow:
         row = self.rows[index]
         try:
-            items = {key: self.items(row, medium) for key, medium in self.media.items()}
+            items = {key: self.items_at(index, row, key) for key in self.media}
             if self.media and not self.bare and not any(items.values()):
                 fields = " or ".join(f"`{medium.field}`" for medium in self.media.values())
                 raise ValueError(f"there is nothing in field {fields}")
@@ -59,22 +74,64 @@ class Prepared(Dataset[Sample | BadRow]):
             return BadRow(row, str(error) if known else f"{type(error).__name__}: {error}")
         return Sample(row, items, targets)
 
+    def items_at(self, index: int, row: Row, key: str) -> Sequence[Item]:
+        """One modality of one row, out of what was computed beforehand where there is that."""
+        features = self.features.get(key)
+        found = features.items(index) if features is not None else None
+        if found is not None:
+            return found
+        items = self.items(row, self.media[key])
+        if features is not None:  # bad rows are opened again, for what is wrong with them
+            raise ValueError(f"field `{self.media[key].field}`: it could not be read when features were computed; now it can")
+        return items
+
     def items(self, row: Row, medium: Medium) -> Sequence[Item]:
         """One modality of one row: none, one or several items."""
-        raw = row.fields.get(medium.field)
-        if isinstance(raw, (list, tuple)) and (medium.file or all(isinstance(each, str) for each in raw)):
-            return [self.item(row, medium, each) for each in raw if each is not None]
-        return [] if raw is None else [self.item(row, medium, raw)]
+        items = [self.item(row, medium, raw) for raw in media_of(row, medium)]
+        return [item for item in items if item is not None]
 
-    def item(self, row: Row, medium: Medium, raw: Any) -> Item:
-        """One medium; a file's name is relative to the folder of its row."""
+    def item(self, row: Row, medium: Medium, raw: Any) -> Item | None:
+        """One medium; a file's name is relative to the folder of its row. None where the medium holds nothing for it."""
         path = row.root / raw if medium.file and isinstance(raw, str) else None
         try:
-            return medium.processor(raw if path is None else path)
+            return medium.processor(given(row, medium, raw))
         except FileNotFoundError:
             raise ValueError(f"field `{medium.field}`: there is no file {path or raw}") from None
         except (ValueError, OSError) as error:
             raise ValueError(f"field `{medium.field}`{f' ({path})' if path else ''}: {error}") from error
+
+
+def media_of(row: Row, medium: Medium) -> Sequence[Any]:
+    """What stands in the row's field: nothing, one raw medium, or several where it is a list of files or texts."""
+    raw = row.fields.get(medium.field)
+    if isinstance(raw, (list, tuple)) and (medium.file or all(isinstance(each, str) for each in raw)):
+        return [each for each in raw if each is not None]
+    return [] if raw is None else [raw]
+
+
+def given(row: Row, medium: Medium, raw: Any) -> Any:
+    """What the processor is given of a medium; ValueError where the row names no stretch of it."""
+    return segment(row, medium, row.root / raw if medium.file and isinstance(raw, str) else raw)
+
+
+def segment(row: Row, medium: Medium, raw: Any) -> Any:
+    """The medium as it is, or the stretch of it that the row names."""
+    start, end = second(row, medium.start), second(row, medium.end)
+    if start is None and end is None:
+        return raw
+    if end is not None and end <= (start or 0.0):
+        raise ValueError(f"the segment ends at {end:g} s, before it has begun at {start or 0.0:g} s")
+    return Segment(raw, start or 0.0, end)
+
+
+def second(row: Row, field: str) -> float | None:
+    """A moment of a recording, from a field of the row."""
+    value = row.fields.get(field) if field else None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError(f"`{field}` = {value!r} is no number of seconds")
+    return float(value)
 
 
 class Collate:
@@ -161,13 +218,16 @@ def prepare(rows: Rows, parts: Parts, labelled: bool = True) -> Prepared:
     `labelled = False` leaves targets out (prediction). A row without any of the modalities is then one that cannot be
     answered, unless the fusion reads text; in training it has a label to learn the prior from.
     """
-    media = {
-        key: Medium(encoder.field or key, encoder.reads == "file", encoder.processor())
-        for key, encoder in parts.encoders.items()
-    }
+    media = {key: medium(key, encoder) for key, encoder in parts.encoders.items()}
     return Prepared(
         rows, media, target_processors(parts) if labelled else {}, bare=labelled or parts.fusion.processor() is not None
     )
+
+
+def medium(key: str, encoder: EncoderConfig) -> Medium:
+    """How an encoder, of this name, reads a row."""
+    bounds = (encoder.start, encoder.end) if isinstance(encoder, RecordingConfig) else ("", "")
+    return Medium(encoder.field or key, encoder.reads == "file", encoder.processor(), *bounds)
 
 
 def target_processors(parts: Parts) -> dict[str, TargetProcessor]:
@@ -176,12 +236,14 @@ def target_processors(parts: Parts) -> dict[str, TargetProcessor]:
     return {key: target for key, target in found.items() if target is not None}
 
 
-def collator(config: Any, parts: Parts, labelled: bool = True) -> Collate:
-    """The recipe's collator for a model's parts."""
+def collator(
+    config: Any, parts: Parts, labelled: bool = True, processors: Mapping[str, Processor] = MappingProxyType({})
+) -> Collate:
+    """The recipe's collator for a model's parts; `processors` stand in for encoders' own."""
     lengths = {key: projector.length for key, projector in parts.projectors.items()}
-    processors = {key: encoder.processor() for key, encoder in parts.encoders.items()}
+    every = {key: processors.get(key) or encoder.processor() for key, encoder in parts.encoders.items()}
     targets = target_processors(parts) if labelled else {}
-    return Collate(config.build(processors, targets, lengths, parts.fusion.processor()))
+    return Collate(config.build(every, targets, lengths, parts.fusion.processor()))
 
 
 def absent(rows: Rows, parts: Parts) -> list[str]:

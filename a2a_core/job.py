@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from a2a_core.model import A2AConfig, A2AModel
 from a2a_core.recipe import Parts, Recipe, structure_parts
 
 if TYPE_CHECKING:
+    import torch
+
     from a2a_core.components import Rows
     from a2a_core.plugins import Catalog
     from a2a_core.recipe import Loaded
@@ -37,6 +40,19 @@ class Job:
     resume: Path | None = None
     """The checkpoint to go on from."""
 
+    def cache_features(
+        self, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]] = nullcontext, workers: int = 0
+    ) -> None:
+        """Compute what frozen encoders make of all media now, or take it from the user's cache; see a2a_core.features.
+
+        For trainers: every rank calls it once, when the model is on its `device` and before the first batch is read, with
+        the `autocast` that training runs under. From then on `data` gives features in place of media, `collate` pads
+        them, and the model skips the encoders. A trainer that does not call it computes them each time.
+        """
+        from a2a_core.features.cache import cache_features
+
+        cache_features(self, device, autocast, workers)
+
 
 @attrs.frozen(slots=False)
 class Result:
@@ -52,6 +68,8 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     """Open the data, resolve the parts and build the model, or on resuming, rebuild the model that was saved."""
     recipe = loaded.recipe
     rows = {split: opened(split, source) for split, source in recipe.data.items()}
+    for text in notes(rows):
+        reporter.note(text)
     parts = resolve(recipe, rows["train"]) if resume is None else saved_parts(resume, loaded.catalog)
     missing = absent(rows["train"], parts)
     if missing:
@@ -73,6 +91,11 @@ def opened(split: str, source: SourceConfig) -> Rows:
     except A2AError as error:
         named = [attrs.evolve(problem, message=f"[data.{split}] {problem.message}") for problem in error.problems]
         raise type(error)(named) from error
+
+
+def notes(rows: Mapping[str, Rows]) -> list[str]:
+    """What sources say of their rows, with the split."""
+    return [f"[data.{split}] {text}" for split, each in rows.items() for text in getattr(each, "notes", ())]
 
 
 LOOKED_AT = 2000
@@ -112,6 +135,11 @@ def resolve(recipe: Recipe, rows: Rows) -> Parts:
     encoders = {key: resolved(f"encoders.{key}", part) for key, part in recipe.encoders.items()}
     heads: dict[str, HeadConfig] = {key: resolved(f"heads.{key}", part, rows.column) for key, part in recipe.heads.items()}
     fusion = resolved("fusion", recipe.fusion)
+    losses = (
+        {key: resolved(f"losses.{key}", part, heads[part.head], rows.column) for key, part in recipe.losses.items()}
+        if not problems
+        else {}
+    )
     if problems:
         raise A2AError(problems)
     return Parts(
@@ -119,7 +147,7 @@ def resolve(recipe: Recipe, rows: Rows) -> Parts:
         projectors=dict(recipe.projectors),
         fusion=fusion,
         heads=heads,
-        losses=dict(recipe.losses),
+        losses=losses,
         adapters=tuple(recipe.adapters),
     )
 

@@ -3,6 +3,10 @@
 from typing import Final
 
 KNOWN: Final[dict[str, dict[str, str]]] = {
+    "adapter": {
+        "freeze": "a2a-peft",
+        "lora": "a2a-peft",
+    },
     "backend": {
         "ddp": "a2a-accelerate",
         "single": "a2a-accelerate",
@@ -11,12 +15,19 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
         "pad": "a2a-trainer",
     },
     "encoder": {
+        "conv": "a2a-vision",
+        "dummy": "a2a-trainer",
         "embedding": "a2a-text",
+        "frames": "a2a-video",
         "hf-audio": "a2a-audio",
         "hf-text": "a2a-text",
+        "hf-video": "a2a-video",
         "hf-vision": "a2a-vision",
         "log-mel": "a2a-audio",
         "patch": "a2a-vision",
+        "pointnet": "a2a-pointcloud",
+        "series": "a2a-timeseries",
+        "token-embedding": "a2a-text",
     },
     "fusion": {
         "bottleneck": "a2a-fusion",
@@ -25,25 +36,39 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
         "perceiver": "a2a-fusion",
     },
     "head": {
+        "align": "a2a-contrastive",
         "classify": "a2a-classification",
+        "multi-label": "a2a-classification",
+        "ordinal": "a2a-classification",
         "regress": "a2a-classification",
     },
     "loss": {
+        "binary-cross-entropy": "a2a-classification",
+        "contrastive": "a2a-contrastive",
+        "coral": "a2a-classification",
         "cross-entropy": "a2a-classification",
+        "focal": "a2a-classification",
         "mse": "a2a-classification",
     },
     "metric": {
         "accuracy": "a2a-classification",
+        "average-precision": "a2a-classification",
         "confusion": "a2a-classification",
+        "exact-match": "a2a-classification",
         "f1": "a2a-classification",
+        "kappa": "a2a-classification",
         "mae": "a2a-classification",
     },
     "projector": {
+        "attention": "a2a-llm",
         "linear": "a2a-trainer",
+        "mlp": "a2a-llm",
+        "pixel-shuffle": "a2a-llm",
     },
     "source": {
         "csv": "a2a-data",
         "jsonl": "a2a-data",
+        "media": "a2a-data",
         "mix": "a2a-data",
         "parquet": "a2a-data",
     },

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
-from transformers.utils import logging
 
 from a2a_core.builtin.linear import LinearProjector
 from a2a_core.errors import A2AError, Problem
+from a2a_core.features import MASK, VALUES
 from a2a_core.plugins import Catalog
+from a2a_core.pretrained.weights import quiet
 from a2a_core.recipe import plain, structure_parts
 from a2a_core.structures import Batch, Fused, Output, Tokens, Widths
 
 if TYPE_CHECKING:
     from a2a_core.recipe import Parts
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' warnings and bars: what is wrong with a file is said by us, and once."""
-    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bar:
-            logging.enable_progress_bar()
 
 
 class A2AConfig(PretrainedConfig):
@@ -71,6 +57,7 @@ class A2AModel(PreTrainedModel):
         for key, encoder in self.parts.encoders.items():
             if encoder.freeze:
                 self.encoders[key].requires_grad_(False)
+        self.frozen = frozenset(name for name, parameter in self.named_parameters() if not parameter.requires_grad)
         self.training = False
         self.train()
         self.post_init()  # type: ignore[no-untyped-call]
@@ -98,12 +85,14 @@ class A2AModel(PreTrainedModel):
         ]
         if problems:
             raise A2AError(problems)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name not in model.frozen)  # loading makes new parameters
         return (model, info) if wants_info else model
 
     def save_pretrained(self, *args: Any, **keywords: Any) -> None:
-        """As transformers does it, without its progress bar."""
+        """As transformers does it, without its progress bar and without giving tensors back the names of old checkpoints."""
         with quiet():
-            super().save_pretrained(*args, **keywords)
+            super().save_pretrained(*args, **{"save_original_format": False, **keywords})
 
     def _build(self) -> None:
         """Encoders first, for their widths; then the fusion, for its input width; then what stands between and behind."""
@@ -131,10 +120,18 @@ class A2AModel(PreTrainedModel):
         self.parts.fusion.load(self.fusion)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Parts initialise themselves; only buffers that are not saved must be made again after loading."""
-        reset = getattr(module, "reset_buffers", None)
-        if reset is not None:
-            reset()
+        """Parts initialise themselves."""
+
+    def initialize_weights(self) -> None:
+        """Make the buffers again that are not saved: loading leaves them as garbage.
+
+        transformers would pass over modules that hold no tensors themselves.
+        """
+        super().initialize_weights()  # type: ignore[no-untyped-call]
+        for module in self.modules():
+            reset = getattr(module, "reset_buffers", None)
+            if reset is not None:
+                reset()
 
     def train(self, mode: bool = True) -> Self:
         """Frozen encoders stay in evaluation mode, so that their dropout and statistics stay off."""
@@ -149,12 +146,14 @@ class A2AModel(PreTrainedModel):
     def encode(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Tokens], Tensor]:
         """Each encoder's tokens of its real items (N, T, C), and a zero that depends on every encoder and projector.
 
-        A modality that the batch lacks runs on the collator's dummy item, of which nothing is kept.
+        A modality that the batch lacks runs on the collator's dummy item, of which nothing is kept. A frozen encoder whose
+        tokens were computed before (Job.cache_features) is not run, on any rank.
         """
         encoded, anchors = {}, []
         for key, encoder in self.encoders.items():
             media = inputs[key]
-            tokens = encoder(**media["tensors"])
+            given = media["tensors"]
+            tokens = Tokens(given[VALUES], given[MASK]) if VALUES in given else encoder(**given)
             if key in self.projectors:
                 tokens = self.projectors[key](tokens)
             real = media["row"].shape[0]
@@ -167,7 +166,7 @@ class A2AModel(PreTrainedModel):
     ) -> Output:
         """Outputs of every head and totals of the named losses (not divided by their counts, not weighted)."""
         encoded, anchor = self.encode(inputs)
-        fused: Fused = self.fusion(encoded, inputs)
+        fused: Fused = self.fusion(encoded, inputs)._replace(encoded=encoded)
         given = targets or {}
         outputs = {key: head(fused, inputs, given.get(key)) for key, head in self.heads.items()}
         return Output(outputs, self.totals(outputs, given, losses), anchor)

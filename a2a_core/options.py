@@ -112,6 +112,12 @@ class Options(ABC):  # noqa: B024 - its subclasses have abstract methods
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
+def defined_by(cls: type[Options], name: str) -> type[Any] | None:
+    """The class that an option of `cls` was declared in, last; None where it has none of that name."""
+    bases = (base for base in cls.__mro__ if issubclass(base, Options) and attrs.has(base))
+    return next((base for base in bases for field in attrs.fields(base) if field.name == name and not field.inherited), None)
+
+
 class Component(Options):
     """One choice for `use = "<name>"` in the table of its kind."""
 

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 class Reporter(Protocol):
     """Told everything on the main rank; shows what it likes."""
 
+    def prepare(self, what: str, done: int, total: int) -> None:
+        """Something that takes a while before training begins, and how far it is; called often."""
+
     def start(self, steps: int, done: int, trainable: int, total: int) -> None:
         """Training begins: optimizer steps in all and done before, parameters trainable and total."""
 
@@ -30,6 +33,9 @@ class Reporter(Protocol):
 
 class Silent:
     """A reporter that shows nothing: for ranks other than the main one, and for scripts."""
+
+    def prepare(self, what: str, done: int, total: int) -> None:
+        """See Reporter."""
 
     def start(self, steps: int, done: int, trainable: int, total: int) -> None:
         """See Reporter."""

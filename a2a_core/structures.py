@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Batch = dict[str, Any]
 """{"inputs": {"size": B, <encoder>: {"tensors", "row", "slot", "slots"}, …}, "targets": {<head>: {name: tensor}}, "ids"}"""
+
+
+ROUNDED = 1.0
+"""Seconds by which people who mark segments overshoot the end of a recording."""
 
 
 class Row(NamedTuple):
@@ -24,6 +28,27 @@ class Row(NamedTuple):
     root: Path
     place: str
     """`train.jsonl:17`, for messages."""
+
+
+class Segment(NamedTuple):
+    """A stretch of a recording, in seconds from its beginning; what a processor is given where a row names one."""
+
+    medium: Any
+    start: float = 0.0
+    end: float | None = None
+    """None: to the recording's end."""
+
+    def within(self, duration: float) -> tuple[float, float]:
+        """Start and end in a recording of so many seconds; ValueError where it has no such stretch.
+
+        An end up to `ROUNDED` seconds past the recording's own is a rounded one, and cut.
+        """
+        end = duration if self.end is None else self.end
+        if self.start >= duration or end > duration + ROUNDED:
+            asked = f"from {self.start:g} s" + ("" if self.end is None else f" to {self.end:g} s")
+            how = "lies" if self.start >= duration else "reaches"
+            raise ValueError(f"the segment {asked} {how} past the end of the recording, which lasts {duration:.3f} s")
+        return self.start, min(end, duration)
 
 
 class Item(NamedTuple):
@@ -83,7 +108,8 @@ class Fused(NamedTuple):
     """What a fusion makes of the encoders' tokens.
 
     `tokens` by sample (B, T, C); `pooled` (B, C); `parts` each modality's tokens; `unembed` hidden states -> logits where
-    the fusion owns a vocabulary. None where a fusion has no such thing.
+    the fusion owns a vocabulary. None where a fusion has no such thing. `encoded` is the model's to add: what the fusion was
+    given, each encoder's tokens by item, before any modality saw another.
     """
 
     size: int
@@ -91,6 +117,7 @@ class Fused(NamedTuple):
     pooled: Tensor | None = None
     parts: Mapping[str, Tokens] = {}
     unembed: Callable[[Tensor], Tensor] | None = None
+    encoded: Mapping[str, Tokens] = {}
 
 
 class Output(NamedTuple):
@@ -106,8 +133,11 @@ class Processor(Protocol):
 
     deterministic: bool
 
-    def __call__(self, raw: Any) -> Item:
-        """Process one medium: a path, bytes, or what the modality calls raw."""
+    def __call__(self, raw: Any) -> Item | None:
+        """Process one medium: a path, bytes, or what the modality calls raw; of a RecordingConfig, a Segment of one too.
+
+        None where the medium holds nothing of the modality, and the recipe says that this is fine: no item of this row.
+        """
 
     def pad(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """Items, at least one, as tensors with dimension 0 = items; the names are the encoder's forward arguments."""
@@ -124,3 +154,15 @@ class TargetProcessor(Protocol):
 
     def pad(self, targets: Sequence[Any]) -> dict[str, Tensor]:
         """Encoded targets as tensors with dimension 0 = samples; None becomes what the losses ignore."""
+
+
+class Plan(NamedTuple):
+    """What a trainer holds at once, as far as memory and arithmetic go."""
+
+    batch_size: int = 8
+    """Rows of an optimizer step, over all ranks."""
+    micro_batch: int = 0
+    """Rows a rank takes at once; 0: all of its share."""
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    """Arithmetic of forward and backward, by autocast; weights are float32."""
+    gradient_checkpointing: bool = False

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import tomli
 
-from a2a_core.errors import A2AError, Origin, Problem
+from a2a_core.errors import A2AError, Origin, Problem, suggest
 from a2a_core.recipe.reading import DEEPEST, depth, fail, parse, read, real, utf8
 from a2a_core.recipe.tree import Document, Node, Setting, merge, tree, without
 
@@ -133,7 +133,11 @@ def remove(table: Node, dotted: str, origin: Origin) -> Node:
     try:
         return without(table, names)
     except KeyError:
-        raise fail(f"`without` names `{dotted}`, which is not there", origin) from None
+        known = {
+            f"{name}.{each}" for name, child in table.value.items() if isinstance(child.value, dict) for each in child.value
+        }
+        hint = suggest(dotted, known | table.value.keys())
+        raise fail(f"`without` names `{dotted}`, which is not there", origin, hint if hint.startswith("did") else "") from None
 
 
 def key(dotted: str) -> tuple[str, ...] | None:

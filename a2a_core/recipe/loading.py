@@ -70,12 +70,14 @@ def load_recipe(
     layers = load_layers(path, preset, os.environ if environ is None else environ, without, sets)
     allow = allowed([layers.tree])
     found = Catalog.installed(allow) if catalog is None else catalog.narrowed(allow)
-    problems = [*layers.problems, *unmet(layers.tree, found), *orphans(layers.tree), *misnamed(layers.tree)]
+    problems = [*layers.problems, *unmet(layers.tree, found)]
+    problems += [*orphans(layers.tree), *misnamed(layers.tree), *thawed(layers.tree)]
     if for_run:
         problems += absent(layers.tree)
     recipe = None
     try:
-        recipe = Structurer(found, layers.tree, check_files=for_run).make(Recipe)
+        left_out = () if for_run else without  # by a trained run, whose export has these tables
+        recipe = Structurer(found, layers.tree, check_files=for_run, left_out=left_out).make(Recipe)
     except A2AError as error:
         problems += error.problems
     if problems or recipe is None:
@@ -146,6 +148,15 @@ def orphans(tree: Node) -> Iterator[Problem]:
     for name, node in table(tree, "projectors").items():
         if name not in encoders:
             yield Problem(f"projector `{name}` has no encoder", node.key, suggest(name, encoders))
+
+
+def thawed(tree: Node) -> Iterator[Problem]:
+    """Encoders whose tokens shall be kept though they are trained."""
+    for name, node in table(tree, "encoders").items():
+        cache, freeze = node.get("cache"), node.get("freeze")
+        if cache is not None and cache.value is True and (freeze is None or freeze.value is not True):
+            text = f"`encoders.{name}.cache = true` needs `freeze = true`: a trained encoder's tokens change with each step"
+            yield Problem(text, cache.at, f"set `encoders.{name}.freeze = true`, or leave `cache` away")
 
 
 def misnamed(tree: Node) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
@@ -121,8 +121,17 @@ def choice(node: Node, wanted: Any) -> Any:
 class Structurer:
     """Makes config classes of one tree."""
 
-    def __init__(self, catalog: Catalog, root: Node, what: str = "the recipe", check_files: bool = False) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        root: Node,
+        what: str = "the recipe",
+        check_files: bool = False,
+        left_out: Collection[str] = (),
+    ) -> None:
         self.catalog, self.root, self.what, self.check_files = catalog, root, what, check_files
+        self.left_out = left_out
+        """Tables that lie elsewhere: what refers to them is not judged here."""
         self.walks: dict[type, Callable[[Node], Any]] = {}
         self.converter = conv = Converter(forbid_extra_keys=True)
         for wanted, accepted in ((int, (int,)), (float, (float, int)), (bool, (bool,)), (str, (str,))):
@@ -243,7 +252,7 @@ class Structurer:
 
     def refer(self, node: Node, name: str, about: Doc, value: Any) -> None:
         """A name must be that of a table; `name` is the key when the value is its default."""
-        if not about.refers_to:
+        if not about.refers_to or about.refers_to in self.left_out:
             return
         table = self.root.get(about.refers_to)
         known = table.value if table else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ def survives_a_checkpoint(subject: ModuleSubject[Any]) -> None:
 
     That is how a run resumes and how an export is opened; `load()` is called before, and not again.
     """
+    from a2a_core.export import verify
     from a2a_core.model import A2AConfig, A2AModel
     from a2a_core.recipe import Parts, plain
 
@@ -32,6 +34,8 @@ def survives_a_checkpoint(subject: ModuleSubject[Any]) -> None:
         tied = "two parameters that share memory: weights tied by hand"
         with attempt("save_pretrained()", tied, "use one module twice, or F.linear with the other's weight"):
             model.save_pretrained(folder)
+        with attempt("the files that save_pretrained() wrote", "save_pretrained() of a part that renames its tensors"):
+            verify(model, Path(folder))
         with attempt("from_pretrained() of what was saved", "parameters that are registered, renamed or resized after build()"):
             again = A2AModel.from_pretrained(folder, config=A2AConfig(parts=plain(parts)), parts=parts)
     before, after = state(model), state(again)

@@ -54,10 +54,7 @@ class EncoderSubject(ModuleSubject[EncoderConfig]):
         """The raw media, processed."""
         processor, raws = self.processor, self.raws
         with attempt("the processor, given one of examples(),"):
-            found = [processor(raw) for raw in raws]
-        strange = [type(item).__name__ for item in found if not isinstance(item, Item)]
-        expect(not strange, f"the processor makes {', '.join(strange)}", remedy="return a2a_core.Item(tensors, length)")
-        return found
+            return [processed(processor, raw) for raw in raws]
 
     def pad(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """What the encoder is called with."""
@@ -91,6 +88,14 @@ class EncoderSubject(ModuleSubject[EncoderConfig]):
         """Tokens of some items, without gradients."""
         with torch.no_grad(), seeded(), attempt(f"forward of {len(items)} items"):
             return self.forward(module, self.pad(items))
+
+
+def processed(processor: Processor, raw: Any) -> Item:
+    """The item of an example, which may not be a medium that holds nothing for the encoder."""
+    item = processor(raw)
+    if not isinstance(item, Item):
+        fail(f"the processor makes {type(item).__name__} of an example", remedy="return a2a_core.Item(tensors, length)")
+    return item
 
 
 def tokens_are_well_formed(subject: EncoderSubject) -> None:

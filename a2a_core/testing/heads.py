@@ -76,8 +76,9 @@ class HeadSubject(ModuleSubject[HeadConfig]):
     def fused(self, *lengths: int, seed: int = 0) -> Fused:
         """Samples of so many tokens; what padding holds must not matter."""
         made = {key: padded(lengths, width, seed + width) for key, width in {"": WIDTH, **PARTS}.items()}
+        encoded = {key: padded(lengths, width, seed - width) for key, width in PARTS.items()}
         pooled = torch.stack([numbers(WIDTH, seed=seed + length) for length in lengths])
-        return Fused(len(lengths), made.pop(""), pooled, made, unembedding if self.spec.vocabulary else None)
+        return Fused(len(lengths), made.pop(""), pooled, made, unembedding if self.spec.vocabulary else None, encoded)
 
     def arguments(self) -> tuple[Any, ...]:
         """Three samples."""

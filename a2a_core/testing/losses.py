@@ -13,6 +13,7 @@ from torch import Tensor
 from a2a_core.components import HeadConfig, LossConfig
 from a2a_core.testing.check import NotApplicable, attempt, expect, fail
 from a2a_core.testing.compare import finite, mapped, same, seeded
+from a2a_core.testing.every import references
 from a2a_core.testing.modules import MODULES, listed
 from a2a_core.testing.reference import ReferenceEncoder, ReferenceFusion
 from a2a_core.testing.subject import ModuleSubject
@@ -58,7 +59,7 @@ class LossSubject(ModuleSubject[LossConfig]):
         super().prepare()
         module = self.fresh()
         with attempt("count()", "it uses its parameters, or what forward left behind"):
-            module.count({"size": SIZE}, self.example[2])
+            module.count(self.config.example_inputs(SIZE, range(SIZE)), self.example[2])
 
     def make(self) -> Any:
         """Build it."""
@@ -71,9 +72,11 @@ class LossSubject(ModuleSubject[LossConfig]):
         return mapped(outputs, leaf), targets
 
     def whole(self) -> dict[str, Any]:
-        """Behind a reference encoder, a reference fusion and its example's head."""
+        """Behind reference encoders, a reference fusion and its example's head."""
         heads, losses = {self.config.head: self.example[0]}, {"it": self.config}
-        return {"encoders": {"in": ReferenceEncoder()}, "fusion": ReferenceFusion(), "heads": heads, "losses": losses}
+        named = {name for table, name in references(self.example[0]) if table == "encoders"} or {"in"}
+        encoders = {name: ReferenceEncoder() for name in sorted(named)}
+        return {"encoders": encoders, "fusion": ReferenceFusion(), "heads": heads, "losses": losses}
 
     def judge(self, module: Any, samples: Sequence[int] | None = None) -> Judged:
         """Counts and totals of some samples, all by default, with gradients."""
@@ -83,7 +86,7 @@ class LossSubject(ModuleSubject[LossConfig]):
         targets = {name: value[chosen] if sliced(value) else value for name, value in targets.items()}
         with seeded():
             with attempt(f"count() of {len(chosen)} samples", "it uses its parameters, or what forward left behind"):
-                counts = module.count({"size": len(chosen)}, targets)
+                counts = module.count(self.config.example_inputs(SIZE, chosen), targets)
             with attempt(f"forward of {len(chosen)} samples"):
                 totals = module(outputs, targets)
         for what, found in (("count()", counts), ("forward", totals)):
@@ -256,7 +259,8 @@ def count_needs_no_parameters(subject: LossSubject) -> None:
     with attempt(
         "count() before any forward pass", "it uses what forward left behind", "compute it from inputs and targets alone"
     ):
-        got = {name: float(value) for name, value in other.count({"size": SIZE}, targets).items()}
+        inputs = subject.config.example_inputs(SIZE, range(SIZE))
+        got = {name: float(value) for name, value in other.count(inputs, targets).items()}
     expect(got == wanted, "count() depends on parameters or on a forward pass", f"{wanted}, then {got}")
 
 

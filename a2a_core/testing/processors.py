@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from a2a_core.components import RecordingConfig
+from a2a_core.structures import Segment
 from a2a_core.testing.check import NotApplicable, attempt, expect, fail
 from a2a_core.testing.compare import finite, same, seeded
-from a2a_core.testing.encoders import EncoderSubject
+from a2a_core.testing.encoders import EncoderSubject, processed
 from a2a_core.testing.modules import listed
 
 
@@ -79,9 +81,9 @@ def processor_is_picklable(subject: EncoderSubject) -> None:
         ):
             copy = pickle.loads(pickle.dumps(processor))
         with seeded():
-            wanted = processor(raw)
+            wanted = processed(processor, raw)
         with seeded():
-            got = copy(raw)
+            got = processed(copy, raw)
         for name, value in wanted.tensors.items():
             same(
                 f"`{name}` of a pickled processor differs",
@@ -106,9 +108,9 @@ def processor_is_deterministic(subject: EncoderSubject) -> None:
         raise NotApplicable("its processor says that it is not deterministic")
     for index, raw in enumerate(subject.raws):
         with seeded(1):
-            first = subject.processor(raw)
+            first = processed(subject.processor, raw)
         with seeded(2):
-            second = subject.processor(raw)
+            second = processed(subject.processor, raw)
         expect(first.length == second.length, f"example {index}: {first.length} tokens, then {second.length}")
         for name, value in first.tensors.items():
             same(
@@ -142,10 +144,40 @@ def unreadable_media_are_value_errors(subject: EncoderSubject) -> None:
             )
 
 
+def segments_are_read(subject: EncoderSubject) -> None:
+    """The processor of recordings takes a Segment: from 0 to the end it is the recording, past the end a ValueError."""
+    if not isinstance(subject.config, RecordingConfig):
+        raise NotApplicable("its media do not last: it is no RecordingConfig")
+    processor = subject.processor
+    for index, raw in enumerate(subject.raws):
+        with attempt(f"the processor, given example {index} as Segment(raw, 0.0, None),"):
+            segment = processed(processor, Segment(raw))
+        whole = subject.items[index]
+        expect(segment.length == whole.length, f"example {index}: {whole.length} tokens, as a segment {segment.length}")
+        for name, value in whole.tensors.items():
+            same(
+                f"example {index}: `{name}` of the segment from 0 to the end differs from the recording's",
+                value,
+                segment.tensors[name],
+                "the segment is cut off by one, or shifted",
+                "start, end = segment.within(duration)",
+            )
+    try:
+        processor(Segment(subject.raws[0], 1e6))
+    except ValueError:
+        return
+    fail(
+        "a segment that starts past the end of the recording is processed",
+        because="the end was cut, or the recording is read from its beginning instead",
+        remedy="start, end = segment.within(duration), which raises ValueError",
+    )
+
+
 CHECKS = (
     items_are_well_formed,
     dummy_is_finite_and_short,
     processor_is_picklable,
     processor_is_deterministic,
     unreadable_media_are_value_errors,
+    segments_are_read,
 )

@@ -64,6 +64,14 @@ def test_a_row_has_none_one_or_several_items(toy_parts: Callable[..., Parts]) ->
     assert [data[n].targets for n in range(3)] == [{"number": 1.0}, {"number": 2.0}, {"number": None}]
 
 
+def test_a_medium_that_holds_nothing_for_an_encoder_is_no_item(toy_parts: Callable[..., Parts]) -> None:
+    data = prepare(rows({"left": [1.0], "right": [1.0], "value": 1}), toy_parts())
+    data.media = {**data.media, "left": data.media["left"]._replace(processor=lambda raw: None)}
+    sample = data[0]
+    assert {key: len(items) for key, items in sample.items.items()} == {"left": 0, "right": 1}
+    assert sample.targets == {"number": 1.0}
+
+
 def test_a_row_that_cannot_be_processed_says_why(toy_parts: Callable[..., Parts]) -> None:
     data = prepare(rows({"left": "text", "right": [1.0]}, {"left": [1.0], "value": float("nan")}), toy_parts())
     first, second = data[0], data[1]

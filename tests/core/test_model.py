@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from a2a_core import A2AError, Row, RunFailed
 from a2a_core.builtin.pad import PadCollator
@@ -13,6 +14,7 @@ from a2a_core.export import export, verify
 from a2a_core.inference import Lines
 from a2a_core.model import A2AConfig, A2AModel
 from a2a_core.recipe import Parts, plain
+from a2a_core.testing.reference import ReferenceEncoder
 
 
 def batch(parts: Parts, *fields: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +87,31 @@ def test_it_comes_back_as_it_was_saved(model: A2AModel, tmp_path: Path) -> None:
     assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
 
 
+class Holder(nn.Module):
+    """It holds no tensor itself, and fills a buffer of what it wraps."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner, self.width = inner, inner.width
+        inner.register_buffer("table", torch.full((1000,), 7.0), persistent=False)
+
+    def forward(self, **tensors: torch.Tensor) -> Any:
+        return self.inner(**tensors)
+
+    def reset_buffers(self) -> None:
+        self.inner.table.fill_(7)
+
+
+def test_buffers_that_are_not_saved_are_made_again(
+    toy_parts: Callable[..., Parts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = ReferenceEncoder.build
+    monkeypatch.setattr(ReferenceEncoder, "build", lambda self: Holder(build(self)))
+    A2AModel.from_parts(toy_parts()).save_pretrained(tmp_path)
+    again: Any = A2AModel.from_pretrained(tmp_path)
+    assert torch.equal(again.encoders["left"].inner.table, torch.full((1000,), 7.0))
+
+
 @pytest.mark.parametrize("fault", ["missing", "left-over", "misshapen"])
 def test_weights_that_do_not_fit_are_an_error(model: A2AModel, tmp_path: Path, fault: str) -> None:
     model.save_pretrained(tmp_path)
@@ -116,6 +143,14 @@ def test_a_frozen_encoder_is_not_trained_and_stays_in_evaluation_mode(toy_parts:
     assert not any(parameter.requires_grad for parameter in model.encoders["left"].parameters())
     assert not model.encoders["left"].training
     assert model.encoders["right"].training
+
+
+def test_what_is_frozen_is_so_when_it_comes_back(toy_parts: Callable[..., Parts], tmp_path: Path) -> None:
+    parts = toy_parts(encoders={"left": {"use": "reference", "freeze": True}, "right": {"use": "reference"}})
+    A2AModel.from_parts(parts).save_pretrained(tmp_path)
+    again = A2AModel.from_pretrained(tmp_path)
+    frozen = {name for name, parameter in again.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, _ in again.named_parameters() if name.startswith("encoders.left.")} != set()
 
 
 def test_an_export_is_read_back_and_compared(model: A2AModel, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_page(acme) -> None:
         "| `path` | a path | unset | a saved model |",
     ):
         assert row in rows
-    assert rows[-1].startswith("| `freeze` |"), "a kind's keys stand below the component's own"
+    assert rows[-1].startswith("| `cache_dtype` |"), "a kind's keys stand below the component's own"
 
 
 def test_required_keys_and_references(acme) -> None:

@@ -83,7 +83,7 @@ def test_nested_options_and_enums(load) -> None:
         ('path = "a\\u0000b"', '`encoders.image.path` must be a path, got a string, "a\0b"'),
         (
             "hiden = 1",
-            "unknown key `hiden` for encoder `patch` (acme-parts 0.1.0) | 16 are known; see `a2a plugins show patch`",
+            "unknown key `hiden` for encoder `patch` (acme-parts 0.1.0) | 18 are known; see `a2a plugins show patch`",
         ),
         ("heads = 5", "encoder `patch` (acme-parts 0.1.0): width 192 is not divisible by heads 5"),
     ],
@@ -123,7 +123,7 @@ ranks = 2
         "7: unknown key `widht` for encoder `patch` (acme-parts 0.1.0) | did you mean `width`?",
         "8: `encoders.image.dropout` must be < 1, got 2.0",
         "10: unknown encoder `pach` | did you mean `patch`?",
-        "11: `encoders.third` does not say which encoder: add `use` | there is `patch`",
+        "11: `encoders.third` does not say which encoder: add `use` | there is `dummy`, `patch`",
         "15: `losses.ce.head`: there is no `[heads.lable]` | did you mean `label`?",
         "16: loss `cross-entropy` (acme-parts 0.1.0) needs `head` | the head whose outputs it judges",
         "16: `losses.ce.inner.smoothing` must be <= 1, got 2.0",

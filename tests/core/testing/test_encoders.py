@@ -56,7 +56,7 @@ class Good(EncoderConfig):
 @pytest.mark.parametrize("component", [Good, Good(width=5), ReferenceEncoder, ReferenceEncoder(width=3)], ids=str)
 def test_a_right_encoder_passes_every_check(judge: Any, component: Any) -> None:
     assert judge(component) == set()
-    assert judge.skips(component) <= {"refills_its_buffers"}
+    assert judge.skips(component) <= {"refills_its_buffers", "segments_are_read"}
 
 
 class LeaksByConvolution(Module):

@@ -1,0 +1,124 @@
+"""The first real rows through processors and collator: what the model would be given, and what it would learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from a2a_core.data import BadRow, Collate, Prepared
+from a2a_core.deep.report import SampleRow, SplitBatch
+from a2a_core.deep.survey import Problems
+from a2a_core.errors import Problem
+from a2a_core.structures import Batch, Sample
+
+if TYPE_CHECKING:
+    from a2a_core.recipe import Parts
+
+
+def first_samples(data: Prepared, several: int) -> list[Sample | BadRow]:
+    """The first rows of a split, processed."""
+    return [data[index] for index in range(min(several, len(data)))]
+
+
+def described(split: str, samples: Sequence[Sample | BadRow], parts: Parts) -> list[SampleRow]:
+    """Each sample in words."""
+    return [describe(split, sample, parts) for sample in samples]
+
+
+def describe(split: str, sample: Sample | BadRow, parts: Parts) -> SampleRow:
+    """One sample: tokens by encoder, targets by head."""
+    row = sample.row
+    if isinstance(sample, BadRow):
+        return SampleRow(split, row.id, row.place, {}, {}, sample.reason)
+    targets = {key: parts.heads[key].describe(target) for key, target in sample.targets.items() if target is not None}
+    return SampleRow(split, row.id, row.place, {key: sum(counts) for key, counts in lengths(sample, parts).items()}, targets)
+
+
+def lengths(sample: Sample, parts: Parts) -> dict[str, list[int]]:
+    """By encoder, each item's tokens as the fusion gets them."""
+    found: dict[str, list[int]] = {}
+    for key, items in sample.items.items():
+        projector = parts.projectors.get(key)
+        found[key] = [item.length if projector is None else projector.length(item.length) for item in items]
+    return found
+
+
+def counted(batch: Batch, parts: Parts, problems: Problems) -> dict[str, float]:
+    """What each term of each loss counts in a batch; needs no model."""
+    found: dict[str, float] = {}
+    for key, loss in parts.losses.items():
+        with problems.kept(f"losses.{key}"):
+            module: Any = loss.build(parts.heads[loss.head])
+            counts = module.count(batch["inputs"], batch["targets"].get(loss.head, {}))
+            found |= {f"{key}/{term}": float(count) for term, count in counts.items()}
+    return found
+
+
+def padding(samples: Sequence[Sample], parts: Parts) -> dict[str, float]:
+    """By encoder: the share of positions that hold no token, beside the longest item of the batch."""
+    every: dict[str, list[int]] = {key: [] for key in parts.encoders}
+    for sample in samples:
+        for key, counts in lengths(sample, parts).items():
+            every[key] += counts
+    return {key: 1 - sum(counts) / (len(counts) * max(counts)) for key, counts in every.items() if any(counts)}
+
+
+def batched(
+    split: str, data: Prepared, samples: Sequence[Sample | BadRow], collate: Collate, parts: Parts, problems: Problems
+) -> tuple[SplitBatch, Batch | None]:
+    """The samples as one batch, and what it holds; None where no row is good."""
+    good = [sample for sample in samples if isinstance(sample, Sample)]
+    if not good:
+        problems.add([unreadable(split, samples)])
+        return SplitBatch(split, len(data), {}, {}), None
+    with problems.kept("collator"):
+        batch = collate(good)
+        return SplitBatch(split, len(data), counted(batch, parts, problems), padding(good, parts)), batch
+    return SplitBatch(split, len(data), {}, padding(good, parts)), None
+
+
+def unreadable(split: str, samples: Sequence[Sample | BadRow]) -> Problem:
+    """No row of the first ones can be read."""
+    first = next(sample for sample in samples if isinstance(sample, BadRow))
+    text = f"none of the first {len(samples)} rows of `{split}` can be read"
+    return Problem(f"{text}; {first.row.place} (id {first.row.id}): {first.reason}")
+
+
+def refuse_bad(split: str, data: Prepared, samples: Sequence[Sample | BadRow], limit: float, problems: Problems) -> None:
+    """Bad rows among the first ones that are more already than the whole split may have."""
+    bad = [sample for sample in samples if isinstance(sample, BadRow)]
+    if len(bad) > limit * len(data) and len(bad) < len(samples):
+        text = f"{len(bad)} of the first {len(samples)} rows of `{split}` are bad, more than `bad_rows` = {limit:g} allows"
+        problems.add(Problem(f"{sample.row.place} (id {sample.row.id}): {sample.reason}") for sample in bad)
+        problems.add([Problem(text)], f"data.{split}")
+
+
+def longest(samples: Sequence[Sample]) -> dict[str, int]:
+    """By encoder, the tokens of the longest item, as its encoder should emit them."""
+    found: dict[str, int] = {}
+    for sample in samples:
+        for key, items in sample.items.items():
+            found[key] = max([found.get(key, 1), *(item.length for item in items)])
+    return found
+
+
+def misplaced(samples: Sequence[Sample], emitted: Mapping[str, int]) -> list[Problem]:
+    """Items that say they become more tokens than their encoder emits; one an encoder."""
+    found = {}
+    for sample in samples:
+        for key, items in sample.items.items():
+            most = max((item.length for item in items), default=0)
+            if most > emitted.get(key, most):
+                text = f"{sample.row.place} (id {sample.row.id}): its item says {most} tokens, the encoder emits {emitted[key]}"
+                found[key] = Problem(f"encoder `{key}`: {text}", hint="its processor's `Item.length` is wrong")
+    return list(found.values())
+
+
+def beyond(longest: Mapping[str, int], emitted: Mapping[str, int]) -> list[str]:
+    """Positions that no item asks for: padding by right, and without values nobody can see whether it is masked."""
+    return [
+        f"whether the {positions - longest[key]} positions that `encoders.{key}` emits beyond its longest item "
+        f"({longest[key]} tokens) are masked"
+        for key, positions in emitted.items()
+        if key in longest and positions > longest[key]
+    ]

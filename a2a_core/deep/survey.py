@@ -1,0 +1,141 @@
+"""The data and the parts, as far as they can be had: every mistake is kept, and all else goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from a2a_core.data import absent, target_processors
+from a2a_core.errors import A2AError, Problem
+from a2a_core.evaluate import build_metrics
+from a2a_core.job import LOOKED_AT, opened, refuse_labels, resolve
+from a2a_core.recipe import Parts, Recipe
+from a2a_core.recipe.tree import Node
+
+if TYPE_CHECKING:
+    from a2a_core.components import Rows
+
+
+class Problems(list[Problem]):
+    """Mistakes, collected: each once, with the table of the recipe that it is in."""
+
+    def __init__(self, tree: Node) -> None:
+        super().__init__()
+        self.tree = tree
+
+    @contextmanager
+    def kept(self, table: str = "") -> Iterator[None]:
+        """What is raised inside is written down; `table` is the part that is at work there, `heads.label`."""
+        try:
+            yield
+        except A2AError as error:
+            self.add(error.problems, table)
+        except KeyError as error:
+            self.add([Problem(str(error.args[0]) if error.args else "KeyError")], table)
+        except (ValueError, OSError) as error:
+            self.add([Problem(str(error))], table)
+        except Exception as error:  # a stranger's part may raise anything, and the others are to be checked all the same
+            self.add([Problem(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")], table)
+
+    def add(self, found: Iterable[Problem], table: str = "") -> None:
+        """These, unless they are known."""
+        node = self.tree.get(*table.split(".", 1)) if table else None
+        for problem in found:
+            named = problem.message if f"[{table}]" in problem.message or not table else f"[{table}] {problem.message}"
+            placed = attrs.evolve(problem, message=named, origin=problem.origin or (node.key if node else None))
+            if (placed.message, placed.hint) not in {(each.message, each.hint) for each in self}:
+                self.append(placed)
+
+
+def open_rows(recipe: Recipe, problems: Problems) -> dict[str, Rows]:
+    """The splits that can be opened."""
+    found = {}
+    for split, source in recipe.data.items():
+        with problems.kept(f"data.{split}"):
+            found[split] = opened(split, source)
+    return found
+
+
+def resolved_parts(recipe: Recipe, rows: Rows, problems: Problems) -> tuple[Recipe, Parts | None]:
+    """The parts that can be resolved, and the recipe without the others."""
+    try:
+        return recipe, resolve(recipe, rows)
+    except Exception:  # whatever a part raised: who it was is found out part by part
+        sound = without_unsound(recipe, rows, problems)
+    with problems.kept():
+        return sound, resolve(sound, rows)
+    return sound, None
+
+
+def without_unsound(recipe: Recipe, rows: Rows, problems: Problems) -> Recipe:
+    """The recipe without encoders and heads that cannot be resolved, and without what refers to those heads."""
+
+    def sound(table: str, entries: Mapping[str, Any], alone: Callable[[str], Any]) -> dict[str, Any]:
+        good = {}
+        for key, part in entries.items():
+            before = len(problems)
+            with problems.kept(f"{table}.{key}"):
+                resolve(alone(key), rows)
+            if len(problems) == before:
+                good[key] = part
+        return good
+
+    bare = changed(recipe, encoders={}, projectors={}, heads={}, losses={}, metrics={}, adapters=())
+    encoders = sound("encoders", recipe.encoders, lambda key: changed(bare, encoders={key: recipe.encoders[key]}))
+    heads = sound("heads", recipe.heads, lambda key: changed(bare, heads={key: recipe.heads[key]}))
+    asked = {key: loss for key, loss in recipe.losses.items() if loss.head in heads}
+
+    def with_head(key: str) -> Any:
+        return changed(bare, heads={asked[key].head: heads[asked[key].head]}, losses={key: asked[key]})
+
+    found: Recipe = changed(
+        recipe,
+        encoders=encoders,
+        projectors={key: each for key, each in recipe.projectors.items() if key in encoders},
+        heads=heads,
+        losses=sound("losses", asked, with_head),
+        metrics={key: each for key, each in recipe.metrics.items() if each.head in heads},
+    )
+    return found
+
+
+def examine(recipe: Recipe, rows: Mapping[str, Rows], parts: Parts, problems: Problems) -> None:
+    """What columns and labels say: fields that are not there or empty, labels that no head takes, rows without any."""
+    for key in parts.encoders:
+        with problems.kept(f"encoders.{key}"):
+            missing = absent(rows["train"], changed(parts, encoders={key: parts.encoders[key]}))
+            hint = "leave the encoder out (`--without`), or fix its `field`"
+            problems.add([Problem(text, hint=hint) for text in missing], f"encoders.{key}")
+    for split, each in rows.items():
+        with problems.kept():
+            refuse_labels(split, each, parts, recipe.bad_rows)
+    for key, metric in recipe.metrics.items():
+        with problems.kept(f"metrics.{key}"):
+            build_metrics({key: metric}, parts.heads)
+    refuse_unlabelled(rows["train"], parts, problems)
+
+
+def changed(options: Any, **tables: Any) -> Any:
+    """A copy with other tables; attrs makes these classes behind the type checker's back."""
+    return attrs.evolve(options, **tables)
+
+
+def refuse_unlabelled(rows: Rows, parts: Parts, problems: Problems) -> None:
+    """A head with a target of its own that none of the first rows has would learn nothing."""
+    judged = {loss.head for loss in parts.losses.values()}
+    looked = min(len(rows), LOOKED_AT)
+    for key, target in target_processors(parts).items():
+        if key in judged and not any(labelled(target, rows[index].fields) for index in range(looked)):
+            text = f"head `{key}`: none of the first {looked} training rows has a target that it takes"
+            problems.add([Problem(text, hint=f"nothing would be supervised: see `heads.{key}.field`")], f"heads.{key}")
+
+
+def labelled(target: Any, fields: Mapping[str, Any]) -> bool:
+    """The row has a target, right or wrong: what is wrong is told elsewhere."""
+    try:
+        return target(fields) is not None
+    except ValueError:
+        return True
