@@ -1,4 +1,4 @@
-"""`a2a check`: is the recipe right? Static: no part is built, torch is not imported."""
+"""`a2a check`: is the recipe right? Without `--deep` no part is built, and torch is not imported."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from a2a_cli.arguments import json_option, recipe_argument, set_option, without_option
 from a2a_cli.output import print_json, table
+from a2a_cli.size import Size
 from a2a_core.errors import A2AError, Problem
 from a2a_core.options import Component
 from a2a_core.recipe import Loaded, load_recipe
@@ -19,13 +21,43 @@ from a2a_core.recipe import Loaded, load_recipe
 @recipe_argument
 @set_option
 @without_option
+@click.option("--deep", is_flag=True, help="Look at data, shapes, memory and arithmetic, too: seconds, no weights read.")
+@click.option(
+    "--samples", type=click.IntRange(min=1), default=8, show_default=True, help="With --deep: rows of each split to look at."
+)
+@click.option(
+    "--ranks", type=click.IntRange(min=1), default=8, show_default=True, help="With --deep: ranks to spread the model over."
+)
+@click.option("--fit", "limit", type=Size(), metavar="SIZE", help="With --deep: what fits a device of 24GiB?")
 @json_option
-def check(recipe: Path, sets: tuple[str, ...], without: tuple[str, ...], as_json: bool) -> None:
+@click.pass_context
+def check(
+    context: click.Context,
+    recipe: Path,
+    sets: tuple[str, ...],
+    without: tuple[str, ...],
+    deep: bool,
+    samples: int,
+    ranks: int,
+    limit: int | None,
+    as_json: bool,
+) -> None:
     """Check a recipe without running it.
+
+    \b
+    a2a check recipe.toml
+    a2a check --deep recipe.toml
+    a2a check --deep --fit 24GiB recipe.toml --set trainer.precision=bf16
 
     Every mistake is shown at once, each with its file, line and a suggestion; the exit code is 2 when there is one. What
     `a2a train` would refuse to start with (a table that is missing, a data file that is not there) is a mistake, too.
+
+    --deep goes on where that ends. It reads the first rows of every split and shows what they become and what is supervised
+    there; it builds the model without weights, and shows every part's shapes, parameters and optimizer group; it estimates
+    FLOPs of a step and memory of a rank, for one device and for several ways to spread the model. Nothing large is allocated.
     """
+    if not deep and {name for name in ("samples", "ranks", "limit") if given(context, name)}:
+        raise click.UsageError("--samples, --ranks and --fit belong to --deep")
     try:
         loaded = load_recipe(recipe, None, sets, without, for_run=True)
     except A2AError as error:
@@ -33,15 +65,47 @@ def check(recipe: Path, sets: tuple[str, ...], without: tuple[str, ...], as_json
             raise
         print_json({"ok": False, "recipe": recipe, "problems": [described(problem) for problem in error.problems]})
         raise SystemExit(error.exit_code) from None
+    if deep:
+        check_deep(loaded, recipe, samples, ranks, limit, as_json)
+        return
     found = dict(parts(loaded))
     if as_json:
         print_json({"ok": True, "recipe": recipe, "problems": [], "parts": found, "overrides": loaded.overrides})
         return
     click.echo(f"{recipe} is fine\n")
     click.echo(table(list(found.items()), indent="  "))
+    announce(loaded)
+
+
+def given(context: click.Context, name: str) -> bool:
+    """The user wrote this option."""
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def announce(loaded: Loaded) -> None:
+    """Overrides decide what was checked."""
     if loaded.overrides:
         click.echo("\noverridden:")
         click.echo("\n".join(f"  {override}" for override in loaded.overrides))
+
+
+def check_deep(loaded: Loaded, recipe: Path, samples: int, ranks: int, limit: int | None, as_json: bool) -> None:
+    """Everything that is found out is shown, then everything that is wrong."""
+    from a2a_cli.deep import look, machine, render
+
+    report = look(loaded, samples, ranks, limit)
+    if as_json:
+        problems = [described(problem) for problem in report.problems]
+        about = {"ok": not problems, "recipe": recipe, "problems": problems, "parts": dict(parts(loaded))}
+        print_json({**about, "overrides": loaded.overrides, "deep": machine(report)})
+        if problems:
+            raise SystemExit(A2AError.exit_code)
+        return
+    click.echo("\n\n".join(render(report)))
+    announce(loaded)
+    if report.problems:
+        raise A2AError(report.problems)
+    click.echo(f"\n{recipe} is fine")
 
 
 def described(problem: Problem) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from a2a_core.plugins import Catalog, Plugin
 
 COMMANDS = {
+    "cache": ("a2a_cli.cache:cache", "What frozen encoders made of their media, kept."),
     "check": ("a2a_cli.check:check", "Check a recipe without running it."),
     "eval": ("a2a_cli.eval:eval_", "Measure a trained run on a split of its data."),
     "plugins": ("a2a_cli.plugins:plugins", "What is installed, is it well; a new one."),
@@ -132,7 +133,14 @@ def unread() -> bool:
         sys.stderr.flush()
     except BrokenPipeError:
         return True
-    return False
+    import select
+    from contextlib import suppress
+
+    ends = select.poll()  # what was lost when a write failed is not there to be flushed again
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # no file
+            ends.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in ends.poll(0))
 
 
 def catalog(ctx: click.Context) -> Catalog:

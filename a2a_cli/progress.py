@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,12 +23,46 @@ def reporter(as_json: bool, main: bool = True) -> Reporter:
     return JsonReporter() if as_json else RichReporter()
 
 
+class Pace:
+    """When a word on how far a preparation is is due: every few seconds, and at its end if there was one before."""
+
+    def __init__(self, every: float) -> None:
+        self.every, self.what = every, ""
+        self.began = self.told = 0.0
+        self.spoken = False
+
+    def due(self, what: str, done: int, total: int) -> bool:
+        """Whether to say it now."""
+        now = time.monotonic()
+        if what != self.what:
+            self.what, self.began, self.told, self.spoken = what, now, now, False
+        over = done >= total
+        say = self.spoken if over else now - self.told >= self.every
+        if say:
+            self.told, self.spoken = now, True
+        if over:
+            self.what = ""
+        return say
+
+    def left(self, done: int, total: int) -> float:
+        """Seconds, if it goes on as so far."""
+        return (time.monotonic() - self.began) * (total - done) / max(1, done)
+
+
 class JsonReporter:
     """One JSON object a line on stdout."""
+
+    def __init__(self) -> None:
+        self.pace = Pace(1.0)
 
     def emit(self, event: str, **values: Any) -> None:
         """Write it now."""
         print(json.dumps(jsonable({"event": event, **values}), ensure_ascii=False), flush=True)
+
+    def prepare(self, what: str, done: int, total: int) -> None:
+        """See Reporter."""
+        if self.pace.due(what, done, total):
+            self.emit("prepare", what=what, done=done, total=total, seconds_left=round(self.pace.left(done, total), 1))
 
     def start(self, steps: int, done: int, trainable: int, total: int) -> None:
         """See Reporter."""
@@ -62,6 +97,14 @@ class RichReporter:
         self.bar: Any = None
         self.task: Any = None
         self.steps = 0
+        self.pace = Pace(0.25 if self.console.is_terminal else 10.0)
+
+    def prepare(self, what: str, done: int, total: int) -> None:
+        """See Reporter."""
+        if self.pace.due(what, done, total):
+            text = f"{what} {done:,}/{total:,}" + (f", {duration(self.pace.left(done, total))} left" if done < total else "")
+            shown = f"{text:60}" if self.console.is_terminal else text  # each word is written over the one before
+            self.console.print(shown, end="\r" if self.console.is_terminal and done < total else "\n", soft_wrap=True)
 
     def start(self, steps: int, done: int, trainable: int, total: int) -> None:
         """See Reporter."""
@@ -113,6 +156,11 @@ class RichReporter:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min`, `2.5 h`."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def line(values: Mapping[str, Any]) -> str:

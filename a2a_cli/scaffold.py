@@ -106,10 +106,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from a2a_core import EncoderConfig, Processor, option
+from a2a_core import EncoderConfig, option
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from $package.window_model import WindowProcessor
 
 
 class WindowEncoder(EncoderConfig):
@@ -125,7 +127,7 @@ class WindowEncoder(EncoderConfig):
     window: int = option("numbers that make one token", default=4, gt=0)
     width: int = option("channels of a token", default=64, gt=0)
 
-    def processor(self) -> Processor:
+    def processor(self) -> WindowProcessor:
         """A row's list to windows of numbers."""
         from $package.window_model import WindowProcessor
 

@@ -187,6 +187,18 @@ def test_what_click_would_hide_is_not_hidden(raising, error: Exception) -> None:
     assert type(error).__name__ in str(result.exception)
 
 
+def test_a_reader_that_left_between_two_lines_is_no_bug(tmp_path: Path) -> None:
+    code = "import click, sys, time\nfrom a2a_cli import check, main\n"
+    code += "def say(*_, **__): click.echo('one'); time.sleep(1); click.echo('two')\n"
+    code += "sys.argv = ['a2a', 'check', 'x']\ncheck.check.callback = say\nmain.main()\n"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "one\n"
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+
+
 def test_an_unexpected_exception_keeps_its_traceback_and_asks_for_a_report(tmp_path: Path) -> None:
     code = (
         "import sys\nsys.argv = ['a2a', 'check', 'my recipe.toml']\n"
