@@ -62,7 +62,7 @@ def test_any_objects_come_back_exactly_with_their_lines(tmp_path, rows, end, sta
         text += json.dumps(fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass") + end
     path = tmp_path / "a.jsonl"
     path.write_bytes(text if last else text.removesuffix(end))
-    found = opened(path)
+    found = opened(path, id="")
     assert [row.fields for row in found] == [fields for fields, _, _ in rows]
     assert [row.place for row in found] == places
 
@@ -156,8 +156,8 @@ def test_a_column_that_only_one_late_row_has_is_known(tmp_path):
 
 
 def test_another_column_may_name_the_rows(tmp_path):
-    rows = opened(written(tmp_path / "a.jsonl", [{"uid": "x"}, {"uid": "x"}, {"uid": None}]), id="uid")
-    assert [row.id for row in rows] == ["x", "x", "2"]
+    rows = opened(written(tmp_path / "a.jsonl", [{"uid": "x"}, {"uid": "y"}, {"uid": None}]), id="uid")
+    assert [row.id for row in rows] == ["x", "y", "2"]
 
 
 def test_limit_reads_the_first_rows(tmp_path):

@@ -3,10 +3,13 @@ import pickle
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from a2a_core.errors import A2AError
 from a2a_data.jsonl import JsonlSource
 from a2a_data.mix import MixSource
+from a2a_data.mix_rows import MixRows, quotas, tempered
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_rows_keep_their_folder_and_place(sources):
     rows = taken(sources, "ac")[0]
     for row in rows:
         assert row.root.name == row.fields["from"]
-        assert row.place == f"rows.jsonl:{row.fields['id'] + 1}"
+        assert row.place == f"{row.fields['from']}: rows.jsonl:{row.fields['id'] + 1}"
 
 
 def test_column_follows_the_order_of_the_rows(sources):
@@ -85,6 +88,52 @@ def test_column_follows_the_order_of_the_rows(sources):
     with pytest.raises(KeyError) as caught:
         rows.column("x")
     assert "`a`: no row of rows.jsonl has a field `x`" in caught.value.args[0]
+
+
+class Counted:
+    """Rows that count the values of a column that were read."""
+
+    def __init__(self, length):
+        self.length, self.read = length, 0
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        raise NotImplementedError
+
+    def column(self, field):
+        def values():
+            for number in range(self.length):
+                self.read += 1
+                yield number
+
+        return values()
+
+
+def test_a_column_is_read_as_it_is_asked_for():
+    rows = {"a": Counted(1000), "b": Counted(500)}
+    values = MixRows(rows, {}, "all", 0).column("x")
+    assert rows["a"].read == rows["b"].read == 0
+    assert [next(values) for _ in range(3)] == [0, 0, 1]
+    assert rows["a"].read + rows["b"].read == 3, "one at a time"
+    assert len(list(values)) == 1497
+    assert (rows["a"].read, rows["b"].read) == (1000, 500)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=3),
+    weights=st.lists(st.integers(1, 4), min_size=3, max_size=3),
+    seed=st.integers(0, 5),
+)
+def test_every_pass_reads_a_source_once(lengths, weights, seed):
+    rows = {str(number): Counted(length) for number, length in enumerate(lengths)}
+    shares = dict(zip(rows, map(float, weights), strict=False))
+    mix = MixRows(rows, shares, "all", seed)
+    assert list(mix.column("x")) == mix._index.tolist()
+    for number, (name, each) in enumerate(rows.items()):
+        taken = int((mix._which == number).sum())
+        assert each.read <= len(each) * -(-taken // len(each)), f"{name}: no more than its passes"
 
 
 def test_a_mix_may_hold_a_mix(sources):
@@ -123,3 +172,71 @@ def test_weights_that_leave_nothing_or_explode_are_an_error(sources):
         taken(sources, "ab", weights={"a": 1.0, "b": 0.001}, stop="first")
     with pytest.raises(A2AError, match="would be read 10000 times"):
         taken(sources, "ab", weights={"a": 10000.0, "b": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("temperature", "stop", "wanted"),
+    [
+        (1.0, "all", {"a": 64, "b": 16, "c": 4}),
+        (2.0, "all", {"a": 64, "b": 32, "c": 16}),
+        (2.0, "first", {"a": 16, "b": 8, "c": 4}),
+        (1e9, "all", {"a": 64, "b": 64, "c": 64}),
+        (1e9, "first", {"a": 4, "b": 4, "c": 4}),
+    ],
+)
+def test_a_temperature_makes_weights_of_lengths(tmp_path, temperature, stop, wanted):
+    sources = {}
+    for name, length in {"a": 64, "b": 16, "c": 4}.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({"id": n, "from": name}) + "\n" for n in range(length)))
+        sources[name] = JsonlSource(path=path)
+    assert taken(sources, "abc", temperature=temperature, stop=stop)[1] == wanted
+
+
+@given(
+    lengths=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 500), min_size=1),
+    temperature=st.floats(1, 100),
+    stop=st.sampled_from(["all", "first"]),
+)
+def test_shares_are_those_of_the_formula_to_the_row(lengths, temperature, stop):
+    rows = {name: range(length) for name, length in lengths.items()}
+    found = quotas(lengths, tempered(rows, temperature), stop)
+    powers = {name: length ** (1 / temperature) for name, length in lengths.items()}
+    scale = (max if stop == "all" else min)(lengths[name] / powers[name] for name in lengths)
+    assert all(abs(found[name] - scale * powers[name]) <= 0.5 + 1e-6 for name in lengths)
+    if temperature == 1:
+        assert found == lengths
+
+
+def test_weights_and_temperature_together_are_an_error(sources):
+    with pytest.raises(ValueError, match="`weights` and `temperature` both say"):
+        MixSource(sources={"a": sources["a"]}, weights={"a": 1.0}, temperature=2.0)
+    with pytest.raises(ValueError, match="`temperature` must be >= 1"):
+        MixSource(sources={"a": sources["a"]}, temperature=0.5)
+
+
+def test_ids_of_two_sources_cannot_meet(sources):
+    with pytest.raises(ValueError, match="`a/b` has a `/`"):
+        MixSource(sources={"a/b": sources["a"]})
+
+
+def test_a_temperature_counts_samples_not_rows(tmp_path, sources):
+    path = tmp_path / "lists.jsonl"
+    path.write_text(json.dumps({"list": list(range(40)), "from": "list"}))
+    rows, shares = taken(sources | {"list": JsonlSource(path=path, explode="list")}, ["a", "list"], temperature=2.0)
+    assert shares == {"list": 40, "a": 20}
+    assert {row.id for row in rows} >= {"list/0#0", "list/0#39", "a/0"}
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(fields=st.dictionaries(st.sampled_from("abc"), st.sets(st.sampled_from(["image", "sound", "text"])), min_size=1))
+def test_a_modality_that_a_source_lacks_is_absent(tmp_path, fields):
+    made = {}
+    for name, has in fields.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({field: f"{n}.{field}" for field in has}) + "\n" for n in range(3)))
+        made[name] = JsonlSource(path=path)
+    rows = MixSource(sources=made).build()
+    assert all(row.fields.keys() == fields[row.id.partition("/")[0]] for row in rows)
+    for field in set().union(*fields.values()):
+        assert list(rows.column(field)) == [row.fields.get(field) for row in rows]

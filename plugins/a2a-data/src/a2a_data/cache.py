@@ -7,8 +7,9 @@ read again. Whoever runs first writes; other ranks wait for the lock and map the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +48,26 @@ def cached(name: str, key: str, tables: Tables) -> datasets.Dataset:
 
     What `tables` raises comes out as it is; A2AError when the cache cannot be written.
     """
-    with quiet():
+    with quiet(), writable():
+        builder = _Builder(tables, name, key)
         try:
-            builder = _Builder(tables, name, key)
             builder.download_and_prepare()
         except DatasetGenerationError as error:
-            raise failure(error.__cause__ or error) from None
-        except OSError as error:
-            raise failure(error) from error
+            raise error.__cause__ or error from None
         return builder.as_dataset(split="train")
 
 
-def failure(error: BaseException) -> BaseException:
+@contextmanager
+def writable() -> Iterator[None]:
+    """A2AError where the cache cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(error) from error
+
+
+def failure(error: OSError) -> A2AError:
     """The error to show."""
-    if not isinstance(error, OSError):
-        return error
     return A2AError(
         f"cannot write the cache of the data in {datasets.config.HF_DATASETS_CACHE}: {error}",
         hint="make room there, or set HF_DATASETS_CACHE to a folder with room",
@@ -84,16 +90,20 @@ def quiet() -> Iterator[None]:
 
 def content_key(files: Sequence[Path], *settings: object) -> str:
     """From every byte of the files: for text, which costs far more to parse than to hash (3 to 5 GB/s)."""
-    return _key([_hashed(file) for file in files], settings)
+    return listing_key(map(_hashed, files), *settings)
 
 
 def stamp_key(files: Sequence[Path], *settings: object) -> str:
     """From size, times, inode and the last 64 KiB (parquet's own index lies there): for files too big to be read each time."""
-    return _key([_stamp(file) for file in files], settings)
+    return listing_key((f"{stamped(file)} {_tail(file)}" for file in files), *settings)
 
 
-def _key(files: Sequence[str], settings: Sequence[object]) -> str:
-    return xxhash.xxh3_128_hexdigest("\n".join([LAYOUT, *map(repr, settings), *files]).encode())
+def listing_key(lines: Iterable[str], *settings: object) -> str:
+    """From what is known of each file."""
+    key = xxhash.xxh3_128(LAYOUT.encode())
+    for line in chain(map(repr, settings), lines):
+        key.update(f"\n{line}".encode())
+    return key.hexdigest()
 
 
 def _hashed(file: Path) -> str:
@@ -101,9 +111,16 @@ def _hashed(file: Path) -> str:
         return hashlib.file_digest(stream, xxhash.xxh3_128).hexdigest()
 
 
-def _stamp(file: Path) -> str:
-    facts = file.stat()
+def stamped(file: Path) -> str:
+    """Size, times and inode; a dash where there is no such file."""
+    try:
+        facts = file.stat()
+    except FileNotFoundError:
+        return "-"
+    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
+
+
+def _tail(file: Path) -> str:
     with file.open("rb") as stream:
-        stream.seek(max(0, facts.st_size - TAIL))
-        tail = xxhash.xxh3_128_hexdigest(stream.read())
-    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino} {tail}"
+        stream.seek(max(0, stream.seek(0, 2) - TAIL))
+        return xxhash.xxh3_128_hexdigest(stream.read())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +18,15 @@ class ColumnRows(FileRows):
         found: dict[str, Any] = row.as_py()
         return found
 
-    def values(self, column: str) -> Iterator[Any]:
-        """Reads this column alone."""
-        return (value for chunk in self._row.chunks for value in chunk.field(column).to_pylist())
+    def values(self, *columns: str) -> Iterator[tuple[Any, ...]]:
+        """Reads these columns alone."""
+        for chunk in self._row.chunks:
+            yield from zip(*(self.cells(chunk, column) for column in columns), strict=True)
+
+    def cells(self, chunk: pa.StructArray, column: str) -> Iterable[Any]:
+        """A column of a piece of the table."""
+        found: list[Any] = chunk.field(column).to_pylist() if self.has(column) else [None] * len(chunk)
+        return found
 
     def has(self, column: str) -> bool:
         """The files have the column, be it empty."""

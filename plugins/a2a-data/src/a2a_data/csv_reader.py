@@ -7,6 +7,7 @@ that turns to text after ten thousand rows fails.
 from __future__ import annotations
 
 import csv
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,15 @@ class Record(NamedTuple):
 
 class CsvRows(ColumnRows):
     """Rows of a CSV file."""
+
+    def items(self, value: Any) -> Sequence[Any]:
+        """A cell that holds a list holds it as JSON."""
+        if not isinstance(value, str):
+            return super().items(value)
+        try:
+            return super().items(json.loads(value))
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"is no list in JSON: {error}") from None
 
 
 def tables(files: Sequence[Path], source: CsvSource) -> Iterator[pa.Table]:

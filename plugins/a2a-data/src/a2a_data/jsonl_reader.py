@@ -39,9 +39,9 @@ class JsonlRows(FileRows):
         found: dict[str, Any] = json.loads(row.as_py())
         return found
 
-    def values(self, column: str) -> Iterator[Any]:
+    def values(self, *columns: str) -> Iterator[tuple[Any, ...]]:
         """Parses every line."""
-        return (record.get(column) for record in self._records())
+        return (tuple(map(record.get, columns)) for record in self._records())
 
     def has(self, column: str) -> bool:
         """Looks no further than the first line that has it."""

@@ -24,20 +24,33 @@ class MixSource(SourceConfig):
     whole number of times, `seed` chooses the rows that come once more (or at all), the same ones in every epoch. Without
     weights every row comes once.
 
-    Row by row the sources alternate evenly, each in its own order; a trainer that shuffles shuffles them all. Ids are
-    `<source>/<id>`; media paths start in the folder of the row's own file.
+    `temperature = T` makes weights of the sources' lengths: each weighs length^(1/T) (T5, arXiv 1910.10683, section 3.5.2).
+    1 leaves the shares as they are, 2 takes their square root, a large T makes them equal.
+
+    The sources may have different fields: a modality that a source lacks is absent from its rows. Row by row the sources
+    alternate evenly, each in its own order; a trainer that shuffles shuffles them all. Ids are `<source>/<id>`, places
+    `<source>: <place>`; media paths start in the folder of the row's own file.
     """
 
     name = "mix"
     sources: dict[str, SourceConfig] = option("name = the source, a table with `use` and its keys")
     weights: dict[str, float] = option("name = its part of the rows, for every source; none: every row once", default={})
+    temperature: float | None = option("in place of weights: each source weighs length^(1/temperature)", default=None, ge=1)
     stop: Literal["first", "all"] = option("the epoch ends when the first source, or all, were read completely", default="all")
     seed: int = option("chooses the rows of passes that are not complete", default=0, ge=0)
 
     def check(self) -> None:
-        """A weight for every source, none for others, and not all 0."""
+        """Names that ids can begin with; a weight for every source, none for others, and not all 0; or a temperature."""
         if not self.sources:
             raise ValueError("`sources` names no source")
+        slashed = [name for name in self.sources if "/" in name]
+        if slashed:
+            raise ValueError(f"the name of the source `{slashed[0]}` has a `/`, which ends it in the rows' ids")
+        if self.weights and self.temperature is not None:
+            raise ValueError("`weights` and `temperature` both say what the shares are: leave one out")
+        self._check_weights()
+
+    def _check_weights(self) -> None:
         unknown = [name for name in self.weights if name not in self.sources]
         if unknown:
             raise ValueError(f"`weights` names `{unknown[0]}`, which is no source: {suggest(unknown[0], self.sources)}")
@@ -52,10 +65,11 @@ class MixSource(SourceConfig):
 
     def build(self) -> Rows:
         """Open the sources that have a share."""
-        from a2a_data.mix_rows import MixRows
+        from a2a_data.mix_rows import MixRows, tempered
 
         taken = {name: source for name, source in self.sources.items() if not self.weights or self.weights[name]}
-        return MixRows({name: source.build() for name, source in taken.items()}, self.weights, self.stop, self.seed)
+        rows = {name: source.build() for name, source in taken.items()}
+        return MixRows(rows, self.weights or tempered(rows, self.temperature), self.stop, self.seed)
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:

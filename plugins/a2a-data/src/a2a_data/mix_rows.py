@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,22 +49,56 @@ class MixRows:
             raise IndexError(f"row {index} of {len(self)}")
         which = self._which[index]
         row: Row = self._sources[which][int(self._index[index])]
-        return row._replace(id=f"{self._names[which]}/{row.id}")
+        name = self._names[which]
+        return row._replace(id=f"{name}/{row.id}", place=f"{name}: {row.place}")
+
+    @property
+    def notes(self) -> list[str]:
+        """Those of the sources."""
+        pairs = zip(self._names, self._sources, strict=True)
+        return [f"`{name}`: {note}" for name, source in pairs for note in getattr(source, "notes", ())]
 
     def column(self, field: str) -> Iterator[Any]:
-        """One field of every row, None where absent; KeyError when no source has it."""
-        columns: list[list[Any] | None] = []
+        """One field of every row, None where absent; KeyError when no source has it. Holds one value at a time."""
+        columns: list[Column | None] = []
         reasons = []
         for name, source in zip(self._names, self._sources, strict=True):
             try:
-                columns.append(list(source.column(field)))
+                columns.append(Column(source, field))
             except KeyError as error:
                 columns.append(None)
                 reasons.append(f"`{name}`: {error.args[0]}")
         if len(reasons) == len(columns):
             raise KeyError("; ".join(reasons))
-        pairs = zip(self._which.tolist(), self._index.tolist(), strict=True)
-        return (None if (values := columns[which]) is None else values[index] for which, index in pairs)
+        pairs = zip(self._which, self._index, strict=True)
+        return (None if (values := columns[which]) is None else values.at(int(index)) for which, index in pairs)
+
+
+class Column:
+    """A field of a source's rows, read in order; what lies before the last one that was read is read again from the start.
+
+    So a pass of a mix over a source is one reading of it, whatever the mix leaves out. KeyError when no row has the field.
+    """
+
+    def __init__(self, rows: Rows, field: str) -> None:
+        self._rows, self._field = rows, field
+        self._begin()
+
+    def _begin(self) -> None:
+        self._values, self._next = iter(self._rows.column(self._field)), 0
+
+    def at(self, index: int) -> Any:
+        """The value of a row."""
+        if index < self._next:
+            self._begin()
+        value = next(islice(self._values, index - self._next, None))
+        self._next = index + 1
+        return value
+
+
+def tempered(rows: Mapping[str, Rows], temperature: float | None) -> dict[str, float]:
+    """Weights that follow the lengths less the higher the temperature is; none without one."""
+    return {} if temperature is None else {name: len(each) ** (1 / temperature) for name, each in rows.items()}
 
 
 def quotas(lengths: Mapping[str, int], weights: Mapping[str, float], stop: str) -> dict[str, int]:

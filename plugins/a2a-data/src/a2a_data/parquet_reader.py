@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,10 +32,10 @@ class ParquetRows(ColumnRows):
             found[name] = convert(found[name])
         return found
 
-    def values(self, column: str) -> Iterator[Any]:
-        """Reads this column alone."""
+    def cells(self, chunk: pa.StructArray, column: str) -> Iterable[Any]:
+        """Media as bytes or a path here too."""
         convert = self._converters.get(column)
-        return map(convert, super().values(column)) if convert else super().values(column)
+        return map(convert, super().cells(chunk, column)) if convert else super().cells(chunk, column)
 
     def _map(self) -> None:
         super()._map()

@@ -9,10 +9,11 @@ from a2a_core.hookspecs import hookimpl
 
 @hookimpl
 def a2a_sources() -> Mapping[str, str]:
-    """Sources over files, and a mix of sources."""
+    """Sources over files and folders, and a mix of sources."""
     return {
         "jsonl": "a2a_data.jsonl:JsonlSource",
         "csv": "a2a_data.csv:CsvSource",
         "parquet": "a2a_data.parquet:ParquetSource",
+        "media": "a2a_data.media:MediaSource",
         "mix": "a2a_data.mix:MixSource",
     }

@@ -8,11 +8,12 @@ in 0.07 s and take hardly any memory; the list takes 7 s and 900 MB.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -32,43 +33,25 @@ FILE, LINE, ROW = "file", "line", "row"
 """Columns of the table: which file (int32), where in it (int64), and the row in the format's own way."""
 
 
-class FileRows(ABC):
-    """The rows of a source over files."""
+class NamedRows(ABC):
+    """Rows whose fields are columns under names that the recipe gives them."""
 
-    mark: ClassVar[str] = ":"
+    def __init__(self, columns: dict[str, str]) -> None:
+        self._columns, self._read_as = columns, set(columns.values())
 
-    def __init__(self, table: Dataset, files: Sequence[Path], source: FileSource) -> None:
-        self._table = table
-        self._labels, self._folders = labels(files), tuple(file.parent for file in files)
-        self._columns, self._id = dict(source.columns), source.id
-        self._read_as = set(source.columns.values())
-        self._length = min(len(table), source.limit or len(table))
-        self._map()
+    @abstractmethod
+    def __len__(self) -> int: ...
 
-    def _map(self) -> None:
-        data = self._table.data
-        self._file, self._line, self._row = data.column(FILE), data.column(LINE), data.column(ROW)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # a data set is pickled as the names of its files, its columns would be as all that they hold
-        return {name: value for name, value in vars(self).items() if name not in ("_file", "_line", "_row")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._map()
-
-    def __len__(self) -> int:
-        return self._length
+    @abstractmethod
+    def raw(self, index: int) -> Row:
+        """A row, its fields still under the columns' names."""
 
     def __getitem__(self, index: int, /) -> Row:
-        if not -self._length <= index < self._length:
-            raise IndexError(f"row {index} of {self._length}")
-        index = int(index) % self._length
-        record = self.record(self._row[index])
-        name = record.get(self._id)
-        file = self._file[index].as_py()
-        place = f"{self._labels[file]}{self.mark}{self._line[index].as_py()}"
-        return Row(self._fields(record), str(index if name is None else name), self._folders[file], place)
+        length = len(self)
+        if not -length <= index < length:
+            raise IndexError(f"row {index} of {length}")
+        row = self.raw(int(index) % length)
+        return row._replace(fields=self._fields(row.fields)) if self._columns else row
 
     def column(self, field: str) -> Iterator[Any]:
         """One field of every row, None where absent; KeyError that lists the fields when no row has it."""
@@ -76,26 +59,17 @@ class FileRows(ABC):
         renamed = field not in self._columns and field in self._read_as
         if renamed or not self.has(column):
             fields = self._fields(dict.fromkeys(self.names()))
-            raise KeyError(f"no row of {self} has a field `{field}`; {listed(fields)}")
-        return islice(self.values(column), self._length)
+            raise KeyError(f"no row of {self} has a field `{field}`; {listed(list(fields))}")
+        return islice((value for (value,) in self.values(column)), len(self))
 
-    def _fields(self, record: dict[str, Any]) -> dict[str, Any]:
-        if not self._columns:
-            return record
+    def _fields(self, record: Mapping[str, Any]) -> dict[str, Any]:
         taken = self._read_as | self._columns.keys()
         fields = {name: value for name, value in record.items() if name not in taken}
         return fields | {field: record[column] for field, column in self._columns.items() if column in record}
 
-    def __str__(self) -> str:
-        return self._labels[0] if len(self._labels) == 1 else f"{self._labels[0]} … {self._labels[-1]}"
-
     @abstractmethod
-    def record(self, row: Any) -> dict[str, Any]:
-        """A row from the table's own value of it."""
-
-    @abstractmethod
-    def values(self, column: str) -> Iterator[Any]:
-        """A column of the files, None where a row has none."""
+    def values(self, *columns: str) -> Iterator[tuple[Any, ...]]:
+        """These columns of all rows, also of those beyond the limit; None where a row has none."""
 
     @abstractmethod
     def has(self, column: str) -> bool:
@@ -105,20 +79,103 @@ class FileRows(ABC):
     def names(self) -> list[str]:
         """All columns, in the files' order."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the rows."""
+        return []
 
-def open_rows(source: FileSource, rows: type[FileRows], key: Callable[[Sequence[Path]], str], read: Read) -> FileRows:
-    """The rows of a source; A2AError when there are none, or no file, or no such column."""
+
+class FileRows(NamedRows):
+    """The rows of a source over files."""
+
+    mark: ClassVar[str] = ":"
+
+    def __init__(self, table: Dataset, files: Sequence[Path], source: FileSource) -> None:
+        super().__init__(dict(source.columns))
+        self.table = table
+        self._labels, self._folders, self._id = labels(files), tuple(file.parent for file in files), source.id
+        self._length = min(len(table), source.limit or len(table))
+        self._map()
+
+    def _map(self) -> None:
+        data = self.table.data
+        self._file, self._line, self._row = data.column(FILE), data.column(LINE), data.column(ROW)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a data set is pickled as the names of its files, its columns would be as all that they hold
+        return {name: value for name, value in vars(self).items() if not isinstance(value, pa.ChunkedArray)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._map()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def raw(self, index: int) -> Row:
+        """See NamedRows; knows the rows beyond the limit too."""
+        record = self.record(self._row[index])
+        name = record.get(self._id) if self._id else None
+        return Row(record, str(index if name is None else name), *self.where(index))
+
+    def where(self, index: int) -> tuple[Path, str]:
+        """A row's folder and its place."""
+        file = self._file[index].as_py()
+        return self._folders[file], f"{self._labels[file]}{self.mark}{self._line[index].as_py()}"
+
+    def size(self, index: int) -> int:
+        """Bytes of a row in the table."""
+        return int(self._row.slice(index, 1).nbytes)
+
+    def __str__(self) -> str:
+        return self._labels[0] if len(self._labels) == 1 else f"{self._labels[0]} … {self._labels[-1]}"
+
+    @abstractmethod
+    def record(self, row: Any) -> dict[str, Any]:
+        """A row from the table's own value of it."""
+
+    def items(self, value: Any) -> Sequence[Any]:
+        """What stands in a column of lists, none where it is missing; ValueError where it is no list."""
+        if isinstance(value, (list, NoneType)):
+            return value or ()
+        raise ValueError(f"is no list but {type(value).__name__}")
+
+
+def open_rows(source: FileSource, rows: type[FileRows], key: Callable[[Sequence[Path]], str], read: Read) -> NamedRows:
+    """The rows of a source over files; A2AError when there are none, or no file, or no such column."""
     files = matched(source.path, source.suffixes)
     with readable(source.path):
         identity = key(files)
-    found = rows(cached(f"a2a_{source.name}", identity, lambda: reading(source.path, read(files))), files, source)
-    wanted = [*source.columns.values(), *([source.id] if source.id != "id" else [])]
-    for column in wanted:
-        if not found.has(column):
-            close = get_close_matches(column, found.names(), n=1)
-            hint = f"did you mean `{close[0]}`?" if close else ""
-            raise A2AError(f"{found} has no column `{column}`; {listed(found.names())}", hint=hint)
+    table = cached(f"a2a_{source.name}", identity, lambda: reading(source.path, read(files)))
+    return samples(rows(table, files, source), source)
+
+
+def samples(rows: FileRows, source: FileSource) -> NamedRows:
+    """The rows as the recipe wants them: each of another id, exploded, with all columns that it names."""
+    from a2a_data.exploded import ExplodedRows
+    from a2a_data.index import item_counts, refuse_same_ids
+
+    for column in [source.id] if source.id not in ("", "id") else []:
+        must_have(rows, column)
+    if source.id:
+        refuse_same_ids(rows, source.id)
+    found: NamedRows = rows
+    if source.explode:
+        must_have(rows, source.explode)
+        found = ExplodedRows(rows, source.explode, item_counts(rows, source.explode), dict(source.columns))
+    for column in source.columns.values():
+        must_have(found, column)
     return found
+
+
+def must_have(rows: NamedRows, column: str) -> None:
+    """A2AError where no row has the column."""
+    if rows.has(column):
+        return
+    names = rows.names()
+    close = get_close_matches(column, names, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else ""
+    raise A2AError(f"{rows} has no column `{column}`; {listed(names)}", hint=hint)
 
 
 def reading(path: Path, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -136,9 +193,9 @@ def readable(path: Path) -> Iterator[None]:
         raise A2AError(f"cannot read {error.filename or path}: {error.strerror or error}") from None
 
 
-def listed(names: Sequence[str] | dict[str, Any]) -> str:
+def listed(names: Sequence[str]) -> str:
     """What there is, for an error."""
-    shown = ", ".join(f"`{name}`" for name in list(names)[:30])
+    shown = ", ".join(f"`{name}`" for name in names[:30])
     more = f" and {len(names) - 30} more" if len(names) > 30 else ""
     return f"there is {shown}{more}"
 
