@@ -5,7 +5,7 @@ import torch
 from transformers import BitImageProcessorPil, CLIPImageProcessorPil, SiglipImageProcessorPil, ViTImageProcessorPil
 
 from a2a_core import A2AError
-from a2a_vision.hf_config import read_preprocessor
+from a2a_core.pretrained.configuration import read_preprocessor
 from a2a_vision.preprocess import completed, pixels
 
 LEGACY_CLIP = {
@@ -33,7 +33,7 @@ DINOV2 = {"size": {"shortest_edge": 256}, "image_mean": [0.485, 0.456, 0.406], "
 
 def saved(processor, folder):
     processor.save_pretrained(folder)
-    return read_preprocessor(folder)
+    return read_preprocessor(folder, "image_processor")
 
 
 @pytest.mark.parametrize(
@@ -86,16 +86,6 @@ def test_the_recipe_overrides_the_file():
     assert (table["size"], table["crop_size"]) == ({"shortest_edge": 336}, {"height": 336, "width": 336})
     assert table["image_std"] == [0.5]
     assert table["image_mean"] == LEGACY_CLIP["image_mean"]
-
-
-def test_a_processor_file_is_read_too(tmp_path):
-    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": {"size": 48}, "processor_class": "X"}))
-    assert read_preprocessor(tmp_path) == {"size": 48}
-    (tmp_path / "processor_config.json").write_text(json.dumps({"processor_class": "X"}))
-    assert read_preprocessor(tmp_path) == {}
-    (tmp_path / "preprocessor_config.json").write_text('{"size": ')
-    with pytest.raises(A2AError, match="no JSON"):
-        read_preprocessor(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import attrs
 
 from a2a_core import EncoderConfig, option
-from a2a_vision.patch import example_files
+from a2a_core.pretrained import check_source
 from a2a_vision.preprocess import COMPLETED, completed, pixels, unknown_key
+from a2a_vision.square import example_files
 
 if TYPE_CHECKING:
     from typing import Self
@@ -56,14 +57,7 @@ class HfVisionEncoder(EncoderConfig):
 
     def check(self) -> None:
         """ValueError unless there is one model, and for keys and layers that no model has."""
-        if self.path is None and not self.config:
-            raise ValueError("give `path`, a directory with a saved model, or `config`, a table with `model_type`")
-        if self.path is not None and self.config and not self.is_resolved():
-            raise ValueError("give either `path` or `config`, not both")
-        if self.config and not isinstance(self.config.get("model_type"), str):
-            raise ValueError('`config` needs a `model_type`, such as "clip_vision_model"')
-        if self.path is not None and not self.config and not (self.path / "config.json").is_file():
-            raise ValueError(f"`path`: there is no model at {self.path} (no config.json)")
+        check_source(self.path, self.config, self.is_resolved(), "clip_vision_model")
         if self.layer == 0:
             raise ValueError(
                 "`layer` = 0 would be the bare patches; count from 1 (after the first layer) or from -1 (the last)"
@@ -77,10 +71,11 @@ class HfVisionEncoder(EncoderConfig):
 
     def resolved(self) -> Self:
         """A copy that carries the model's configuration and its preprocessing; A2AError where they do not fit."""
-        from a2a_vision.hf_config import image_size, plain, read_config, read_preprocessor
+        from a2a_core.pretrained.configuration import plain, read_preprocessor
+        from a2a_vision.hf_config import image_size, read_tower
 
-        config = read_config(self.path, self.config, typed=not self.is_resolved())
-        file = read_preprocessor(self.path) if self.path is not None and not self.config else {}
+        config = read_tower(self.path, self.config, typed=not self.is_resolved())
+        file = read_preprocessor(self.path, "image_processor") if self.path is not None and not self.config else {}
         channels = getattr(config, "num_channels", 3)
         preprocess = completed(file, self.preprocess, config.model_type, image_size(config), channels)
         return attrs.evolve(self, config=plain(config), preprocess=preprocess)
@@ -104,10 +99,11 @@ class HfVisionEncoder(EncoderConfig):
 
     def load(self, module: nn.Module) -> None:
         """Copy the weights of `path`; A2AError when one is missing there."""
-        from a2a_vision.hf_vision_model import load_pretrained
+        from a2a_core.pretrained.weights import load_pretrained
 
         if self.path is not None:
-            load_pretrained(module, self.path)
+            model: Any = module
+            load_pretrained(model.model, self.path, unused=model.unused)
 
     def examples(self, folder: Path) -> Sequence[Any]:
         """Files of several sizes, modes and formats."""

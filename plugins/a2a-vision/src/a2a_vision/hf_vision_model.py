@@ -5,23 +5,20 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
-from transformers.utils import logging
 
 from a2a_core import A2AError, Tokens
-from a2a_vision.hf_config import configuration, gist, image_size, pair
+from a2a_core.pretrained.configuration import configuration, gist
+from a2a_core.pretrained.layers import hidden_states, shorten
+from a2a_core.pretrained.tracing import freeze, tracing, unreached
+from a2a_core.pretrained.weights import refill_buffers
+from a2a_vision.hf_config import image_size, pair
 from a2a_vision.resampling import Size
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Select = Literal["patch", "cls", "all"]
 
@@ -50,66 +47,36 @@ class HfVisionModel(nn.Module):
         traced = trace(config, size, layer, select)
         self.width, self.start, self.stop = traced.width, traced.start, traced.stop
         self.model = vision_model(config, layer)
-        self.options = call_options(self.model, size, layer)
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in traced.unused)
+        self.layer, self.options = layer, call_options(self.model, size)
+        self.unused = traced.unused
+        freeze(self.model, self.unused)
 
     def forward(self, pixel_values: Tensor) -> Tokens:
         """(N, channels, H, W) -> (N, tokens, width)."""
-        values = hidden_states(self.model, pixel_values, self.options)[:, self.start : self.stop]
+        hidden = hidden_states(self.model, self.layer, pixel_values=pixel_values, **self.options)
+        values = hidden[:, self.start : self.stop]
         return Tokens(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device))
 
     def reset_buffers(self) -> None:
-        """Refill what no file holds (position ids, rotary frequencies): transformers' own way, without the weights."""
-        model: Any = self.model
-        for tensor in model.state_dict(keep_vars=True).values():
-            tensor._is_hf_initialized = True
-        for module in model.modules():
-            module._is_hf_initialized = False
-        model.initialize_weights()
+        """Refill what no file holds."""
+        refill_buffers(self.model)
 
 
 def vision_model(config: Mapping[str, Any], layer: int | None) -> PreTrainedModel:
     """`AutoModel` up to a layer; random weights."""
     auto: Any = AutoModel
+    kept = configuration(config)
+    shorten(kept, layer)
     try:
-        return cast("PreTrainedModel", auto.from_config(shortened(config, layer), dtype=torch.float32))
+        return cast("PreTrainedModel", auto.from_config(kept, dtype=torch.float32))
     except ValueError as error:
         raise A2AError(f"transformers has no such vision model: {gist(error)}") from None
 
 
-def shortened(config: Mapping[str, Any], layer: int | None) -> PretrainedConfig:
-    """The configuration without the layers behind `layer`."""
-    found = configuration(config)
-    if layer is None:
-        return found
-    layers = getattr(found, "num_hidden_layers", None)
-    if not isinstance(layers, int):
-        raise A2AError(f"`layer` cannot be counted in a `{found.model_type}` model, which has stages: leave it out")
-    if not 1 <= abs(layer) <= layers:
-        raise A2AError(f"`layer` = {layer}, but the model has {layers} layers: 1 to {layers}, or -{layers} to -1")
-    kept = layer if layer > 0 else layers + 1 + layer
-    if kept < layers:
-        found.num_hidden_layers = kept
-        found.tie_last_hidden_states = False  # some models' last hidden state is their output; this one is in their middle
-    return found
-
-
-def call_options(model: PreTrainedModel, size: Size, layer: int | None) -> dict[str, bool]:
+def call_options(model: PreTrainedModel, size: Size) -> dict[str, bool]:
     """What the model is called with besides pixels: positions are interpolated where it was made for another size."""
-    options = {"output_hidden_states": True} if layer is not None else {}
     accepted = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
-    return options | {"interpolate_pos_encoding": True} if accepted and size != image_size(model.config) else options
-
-
-def hidden_states(model: PreTrainedModel, pixel_values: Tensor, options: Mapping[str, bool]) -> Tensor:
-    """Hidden states (N, T, C) of the last layer, or the model's output; A2AError where layers cannot be counted."""
-    output = model(pixel_values, **options)
-    if "output_hidden_states" not in options:
-        return cast("Tensor", output.last_hidden_state)
-    if len(output.hidden_states) != model.config.num_hidden_layers + 1:
-        raise A2AError(f"`layer` cannot be counted in a `{model.config.model_type}` model, which has stages: leave it out")
-    return cast("Tensor", output.hidden_states[-1])
+    return {"interpolate_pos_encoding": True} if accepted and size != image_size(model.config) else {}
 
 
 def trace(config: Mapping[str, Any], size: Size, layer: int | None, select: Select) -> Trace:
@@ -119,14 +86,14 @@ def trace(config: Mapping[str, Any], size: Size, layer: int | None, select: Sele
 
 @lru_cache(maxsize=8)
 def _trace(config: str, size: Size, layer: int | None, select: Select) -> Trace:
-    with torch.device("meta"), torch.inference_mode(False), torch.enable_grad():
+    with tracing():
         model = vision_model(json.loads(config), layer).train(False)
         kind = model.config.model_type
         if "pixel_values" not in inspect.signature(model.forward).parameters:
             raise A2AError(f"a `{kind}` model reads no images")
         try:
             images = torch.empty(2, getattr(model.config, "num_channels", 3), *size)
-            hidden = hidden_states(model, images, call_options(model, size, layer))
+            hidden = hidden_states(model, layer, pixel_values=images, **call_options(model, size))
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             raise A2AError(f"`hf-vision` cannot run a `{kind}` model on {size[0]} x {size[1]} pixels: {gist(error)}") from None
         if hidden.dim() != 3:
@@ -134,9 +101,7 @@ def _trace(config: str, size: Size, layer: int | None, select: Select) -> Trace:
         if hidden.shape[0] != len(images):
             raise A2AError(f"a `{kind}` model lays the images of a batch side by side, and would mix their tokens")
         start, stop = span(model.config, size, hidden.shape[1], select)
-        torch.autograd.backward(hidden[:, start:stop].sum())
-    unused = frozenset(name for name, parameter in model.named_parameters() if parameter.grad is None)
-    return Trace(hidden.shape[-1], start, stop, unused)
+        return Trace(hidden.shape[-1], start, stop, unreached(model, hidden[:, start:stop]))
 
 
 def span(config: PretrainedConfig, size: Size, tokens: int, select: Select) -> tuple[int, int]:
@@ -152,45 +117,3 @@ def span(config: PretrainedConfig, size: Size, tokens: int, select: Select) -> t
             raise A2AError(f'a `{config.model_type}` model has no class token: `select = "cls"` cannot be had of it')
         return 0, 1
     return extra, tokens
-
-
-def load_pretrained(module: nn.Module, path: Path) -> None:
-    """Copy a directory's weights into what `build` made; A2AError when they cannot be read or one is missing.
-
-    Files may hold more (a text model, later layers, a classifier), and may lack what is never used (a pooler).
-    """
-    model: Any = module.model
-    try:
-        with quiet():
-            found, report = type(model).from_pretrained(
-                path,
-                config=model.config,
-                dtype=torch.float32,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise A2AError(f"the weights in {path} cannot be read: {gist(error)}") from None
-    used = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    missing = sorted(used & set(report["missing_keys"]))
-    if missing:
-        more = f" and {len(missing) - 20} more" if len(missing) > 20 else ""
-        raise A2AError(f"{path} lacks {len(missing)} of the model's weights: {', '.join(missing[:20])}{more}")
-    model.load_state_dict(found.state_dict())
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bar and no table of surplus weights on the terminal."""
-    reports: Any = logging
-    verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
-    reports.set_verbosity_error()
-    reports.disable_progress_bar()
-    try:
-        yield
-    finally:
-        reports.set_verbosity(verbosity)
-        if bars:
-            reports.enable_progress_bar()

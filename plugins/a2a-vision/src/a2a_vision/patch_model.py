@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from a2a_core import Tokens
+from a2a_vision.mirroring import Mirror
 
 MLP_RATIO = 4
 
@@ -56,9 +57,11 @@ class PatchModel(nn.Module):
         patch_size: int,
         channels: int,
         learned_positions: bool,
+        flip: bool = False,
     ) -> None:
         super().__init__()
         self.width, self.grid, self.learned_positions = width, grid, learned_positions
+        self.mirror = Mirror() if flip else nn.Identity()
         self.patches = nn.Conv2d(channels, width, patch_size, patch_size)
         self.blocks = nn.ModuleList(Block(width, num_heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -82,7 +85,7 @@ class PatchModel(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tokens:
         """(N, channels, H, W) -> (N, grid^2, width)."""
-        patches = self.patches(pixel_values).flatten(2).transpose(1, 2)
+        patches = self.patches(self.mirror(pixel_values)).flatten(2).transpose(1, 2)
         tokens = patches + self.positions.to(patches.dtype)
         for block in self.blocks:
             tokens = block(tokens)

@@ -9,6 +9,7 @@ from a2a_core import hookimpl
 def a2a_encoders() -> dict[str, str]:
     """Images to tokens."""
     return {
+        "conv": "a2a_vision.conv:ConvEncoder",
         "hf-vision": "a2a_vision.hf_vision:HfVisionEncoder",
         "patch": "a2a_vision.patch:PatchEncoder",
     }

@@ -69,7 +69,7 @@ def completed(file: Mapping[str, Any], given: Mapping[str, Any], model_type: str
     stock = STOCK.get(model_type, HALF)
     found = {key: value for key, value in {**file, **given}.items() if value is not None}
     if found.get("do_pad"):
-        raise A2AError("the model pads its pictures (`do_pad`), which `hf-vision` does not: set `preprocess` in the recipe")
+        raise A2AError("the model pads its pictures (`do_pad`), which is not done here: set `preprocess` in the recipe")
     cropped = flag(found, "do_center_crop", "crop_size" in found if "size" in found else stock["do_center_crop"])
     whole = {"height": size[0], "width": size[1]}
     result: dict[str, Any] = {"do_resize": flag(found, "do_resize", True), "do_center_crop": cropped}
