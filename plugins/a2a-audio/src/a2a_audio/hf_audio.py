@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import attrs
 
-from a2a_audio.log_mel import example_files
-from a2a_core import A2AError, EncoderConfig, option
+from a2a_audio.log_mel import MISSING, example_files
+from a2a_audio.reading import MissingTrack, SoundReader
+from a2a_core import A2AError, RecordingConfig, option
+from a2a_core.pretrained import check_source
 
 if TYPE_CHECKING:
     from typing import Self
@@ -29,7 +31,11 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class HfAudioEncoder(EncoderConfig):
+TRAINING = ("layerdrop", "encoder_layerdrop", "mask_time_prob", "mask_feature_prob")
+"""Layer drop and SpecAugment, which are off: with them, a step would leave parameters without gradient."""
+
+
+class HfAudioEncoder(RecordingConfig):
     """Sound to tokens by a pretrained speech model of transformers: Whisper's encoder, Wav2Vec2, HuBERT, WavLM, UniSpeech.
 
     `path` is a directory that `save_pretrained` wrote (config.json, model.safetensors, and preprocessor_config.json, which
@@ -57,7 +63,6 @@ class HfAudioEncoder(EncoderConfig):
 
     name: ClassVar[str] = "hf-audio"
     modality: ClassVar[str] = "audio"
-    reads: ClassVar[Literal["value", "file"]] = "file"
 
     path: Path | None = option("a directory with a saved model", default=None)
     config: dict[str, Any] = option(
@@ -68,24 +73,18 @@ class HfAudioEncoder(EncoderConfig):
         "Whisper's input: always its full 30 s, or as much as the longest sound of a batch needs", default="full"
     )
     max_seconds: float | None = option("cut longer sound at so many seconds (none: never)", default=None, gt=0)
+    missing_track: MissingTrack = option(MISSING, default="error")
     preprocess: dict[str, Any] = option(
         "how sound is prepared: keys of preprocessor_config.json, over those of `path`", default={}
     )
 
     def check(self) -> None:
         """ValueError unless there is one model, of a family that is known, and for keys that its preparation does not have."""
-        if self.path is None and not self.config:
-            raise ValueError("give `path`, a directory with a saved model, or `config`, a table with `model_type`")
-        if self.path is not None and not self.config and not (self.path / "config.json").is_file():
-            raise ValueError(f"`path`: there is no model at {self.path} (no config.json)")
-        if self.config:
-            family = self.config.get("model_type")
-            if not isinstance(family, str):
-                raise ValueError('`config` needs a `model_type`, such as "whisper"')
+        family = self.config.get("model_type")
+        if isinstance(family, str):
             refuse_unknown_family(family)
             self._check_preprocess(FAMILIES[family])
-            if self.path is not None and not self.is_resolved():
-                raise ValueError("give either `path` or `config`, not both")
+        check_source(self.path, self.config, self.is_resolved(), "whisper")
 
     def _check_preprocess(self, known: Mapping[str, Any]) -> None:
         for key, value in self.preprocess.items():
@@ -97,14 +96,15 @@ class HfAudioEncoder(EncoderConfig):
 
     def is_resolved(self) -> bool:
         """Whether `path` was read in: it is then only where the weights of the first build lie."""
-        return bool(self.config) and FAMILIES[self.config["model_type"]].keys() == self.preprocess.keys()
+        family = self.config.get("model_type")
+        return isinstance(family, str) and FAMILIES[family].keys() == self.preprocess.keys()
 
     def resolved(self) -> Self:
         """A copy that carries the model's configuration and how sound is prepared; A2AError where they do not fit."""
-        from a2a_audio.hf_config import plain, read_preprocessor
+        from a2a_core.pretrained.configuration import plain, read_preprocessor
 
         config = self._configuration()
-        read = read_preprocessor(self.path) if self.path is not None and not self.config else {}
+        read = read_preprocessor(self.path, "feature_extractor") if self.path is not None and not self.config else {}
         if read.get("dither"):
             raise A2AError(f"{self.path}: its feature extractor adds noise (`dither`), which `hf-audio` does not do")
         known = FAMILIES[config.model_type]
@@ -116,29 +116,34 @@ class HfAudioEncoder(EncoderConfig):
         return cast("Self", attrs.evolve(cast("Any", self), config=plain(config), preprocess={**known, **given}))
 
     def _configuration(self) -> PretrainedConfig:
-        from a2a_audio.hf_config import read_config
+        from a2a_core.pretrained.configuration import read_config
 
-        config = read_config(self.path, self.config)
+        config = read_config(self.path, self.config, typed=not self.is_resolved())
         try:
             refuse_unknown_family(config.model_type)
         except ValueError as error:
             raise A2AError(f"{self.path}: {error}") from None
+        for name in TRAINING:
+            if hasattr(config, name):
+                setattr(config, name, 0.0)
+        config.apply_spec_augment = False
         return config
 
     def processor(self) -> Processor:
         """Sound to `input_features` or `input_values`."""
         whole = self.resolved()
         numbers = whole.preprocess
+        reader = SoundReader(numbers["sampling_rate"], "mono", self.max_seconds, self.missing_track)
         config = whole._configuration()
         if config.model_type == "whisper":
             from a2a_audio.whisper_processor import WhisperProcessor
 
             positions = int(config.max_source_positions)
-            return WhisperProcessor(numbers, positions, self.pad == "full", self.max_seconds)
+            return WhisperProcessor(reader, numbers, positions, self.pad == "full")
         from a2a_audio.waveform_processor import WaveformProcessor
 
         convolutions = tuple(zip(config.conv_kernel, config.conv_stride, strict=True))
-        return WaveformProcessor(numbers["sampling_rate"], numbers["do_normalize"], convolutions, self.max_seconds)
+        return WaveformProcessor(reader, numbers["do_normalize"], convolutions)
 
     def build(self) -> nn.Module:
         """The model with random weights."""
@@ -153,10 +158,10 @@ class HfAudioEncoder(EncoderConfig):
 
     def load(self, module: nn.Module) -> None:
         """Copy the weights of `path`; A2AError when one is missing there, or one of the encoder's is left over."""
-        from a2a_audio.hf_weights import load_pretrained
+        from a2a_audio.hf_weights import load_encoder
 
         if self.path is not None:
-            load_pretrained(module, self.path)
+            load_encoder(module, self.path)
 
     def examples(self, folder: Path) -> Sequence[Any]:
         """Wav files of several rates, channels and lengths, the longest 0.5 s."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from a2a_audio.log_mel_processor import LogMelProcessor
 from a2a_audio.mel import empty_filters
-from a2a_core import EncoderConfig, option
+from a2a_audio.reading import MissingTrack, SoundReader
+from a2a_core import RecordingConfig, option
 
 if TYPE_CHECKING:
     from typing import Self
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class LogMelEncoder(EncoderConfig):
+MISSING = "a video without a sound track: a row that cannot be read, or one without this modality"
+
+
+class LogMelEncoder(RecordingConfig):
     """Sound to tokens: a log-mel spectrogram, two convolutions of stride 2, convolution blocks, a small transformer.
 
     The front end is Whisper's (arXiv 2212.04356, section 2.2): power spectrum of Hann windows, Slaney's mel filters, log10,
@@ -30,13 +34,14 @@ class LogMelEncoder(EncoderConfig):
     Telephone sound and DTMF tones: 8000. Stereo gives two spectrograms side by side, from a mono file the same twice. A
     sound shorter than one window is continued by silence; one longer than `max_seconds` loses its tail.
 
+    The sound of a video is read like any other, and a row's `start` and `end` cut it as they cut the pictures.
+
     `normalize = "sound"` takes each sound to mean 0 and deviation 1 over all its mels and frames, so that loudness does not
     matter, but which frequencies stand out does (a mean for each mel would erase steady tones). `"fixed"` keeps loudness.
     """
 
     name: ClassVar[str] = "log-mel"
     modality: ClassVar[str] = "audio"
-    reads: ClassVar[Literal["value", "file"]] = "file"
 
     width: int = option("channels of a token", default=128, ge=2)
     conv_layers: int = option("convolution blocks after the two that shorten", default=2, ge=0)
@@ -53,6 +58,7 @@ class LogMelEncoder(EncoderConfig):
     )
     normalize: Literal["sound", "fixed"] = option("by each sound's mean and deviation, or by fixed numbers", default="sound")
     max_seconds: float | None = option("cut longer sound at so many seconds (none: never)", default=None, gt=0)
+    missing_track: MissingTrack = option(MISSING, default="error")
 
     @property
     def window(self) -> int:
@@ -87,8 +93,8 @@ class LogMelEncoder(EncoderConfig):
 
     def processor(self) -> LogMelProcessor:
         """Sound to `features`."""
-        sizes = {"num_mels": self.num_mels, "n_fft": self.fft_length, "window": self.window, "hop": self.hop}
-        return LogMelProcessor(self.sample_rate, self.channels, normalize=self.normalize, max_seconds=self.max_seconds, **sizes)
+        reader = SoundReader(self.sample_rate, self.channels, self.max_seconds, self.missing_track)
+        return LogMelProcessor(reader, self.num_mels, self.fft_length, self.window, self.hop, self.normalize)
 
     def build(self) -> nn.Module:
         """The module with random weights."""

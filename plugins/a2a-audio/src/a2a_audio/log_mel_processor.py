@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from a2a_audio.reading import Channels, read_sound
 from a2a_core.structures import Item
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from a2a_audio.reading import Samples
+    from a2a_audio.opening import Samples
+    from a2a_audio.reading import SoundReader
     from a2a_audio.spectrogram import MelSpectrogram
 
 Normalize = Literal["sound", "fixed"]
@@ -28,30 +28,20 @@ class LogMelProcessor:
 
     deterministic = True
 
-    def __init__(
-        self,
-        sample_rate: int,
-        channels: Channels,
-        num_mels: int,
-        n_fft: int,
-        window: int,
-        hop: int,
-        normalize: Normalize,
-        max_seconds: float | None,
-    ) -> None:
-        self.sample_rate, self.channels, self.max_seconds = sample_rate, channels, max_seconds
+    def __init__(self, reader: SoundReader, num_mels: int, n_fft: int, window: int, hop: int, normalize: Normalize) -> None:
+        self.reader, self.normalize = reader, normalize
         self.num_mels, self.n_fft, self.window, self.hop = num_mels, n_fft, window, hop
-        self.normalize = normalize
 
     @cached_property
     def _spectrogram(self) -> MelSpectrogram:
         from a2a_audio.spectrogram import MelSpectrogram
 
-        return MelSpectrogram(self.sample_rate, self.num_mels, self.n_fft, self.window, self.hop)
+        return MelSpectrogram(self.reader.sample_rate, self.num_mels, self.n_fft, self.window, self.hop)
 
-    def __call__(self, raw: Any) -> Item:
+    def __call__(self, raw: Any) -> Item | None:
         """Read, cut, resample, transform, normalise."""
-        return self._item(read_sound(raw, self.sample_rate, self.channels, self.max_seconds))
+        samples = self.reader(raw)
+        return None if samples is None else self._item(samples)
 
     def _item(self, samples: Samples) -> Item:
         import torch
@@ -81,4 +71,4 @@ class LogMelProcessor:
         """One window of silence."""
         import numpy as np
 
-        return self._item(np.zeros((2 if self.channels == "stereo" else 1, self.window), np.float32))
+        return self._item(np.zeros((2 if self.reader.channels == "stereo" else 1, self.window), np.float32))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from a2a_audio.reading import read_sound
 from a2a_core.structures import Item
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from a2a_audio.reading import SoundReader
 
 Convolutions = tuple[tuple[int, int], ...]
 """Kernel and stride of each, in order, without padding."""
@@ -35,13 +36,14 @@ class WaveformProcessor:
 
     deterministic = True
 
-    def __init__(self, sample_rate: int, normalize: bool, convolutions: Convolutions, max_seconds: float | None) -> None:
-        self.sample_rate, self.normalize, self.max_seconds = sample_rate, normalize, max_seconds
+    def __init__(self, reader: SoundReader, normalize: bool, convolutions: Convolutions) -> None:
+        self.reader, self.normalize = reader, normalize
         self.convolutions, self.shortest = convolutions, reach(convolutions)
 
-    def __call__(self, raw: Any) -> Item:
+    def __call__(self, raw: Any) -> Item | None:
         """Read, cut, resample, normalise, continue by zeros what is too short."""
-        return self._item(read_sound(raw, self.sample_rate, "mono", self.max_seconds)[0])
+        samples = self.reader(raw)
+        return None if samples is None else self._item(samples[0])
 
     def _item(self, samples: Any) -> Item:
         import numpy as np

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from a2a_audio.reading import read_sound
 from a2a_core.structures import Item
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from a2a_audio.reading import Samples
+    from a2a_audio.opening import Samples
+    from a2a_audio.reading import SoundReader
     from a2a_audio.spectrogram import MelSpectrogram
 
 SILENCE, DECADES = -10.0, 8.0
@@ -28,30 +28,31 @@ class WhisperProcessor:
 
     deterministic = True
 
-    def __init__(self, numbers: Mapping[str, Any], positions: int, full: bool, max_seconds: float | None) -> None:
-        self.sample_rate, self.hop = int(numbers["sampling_rate"]), int(numbers["hop_length"])
+    def __init__(self, reader: SoundReader, numbers: Mapping[str, Any], positions: int, full: bool) -> None:
+        self.reader, self.hop = reader, int(numbers["hop_length"])
         self.n_fft, self.num_mels = int(numbers["n_fft"]), int(numbers["feature_size"])
         self.limit = 2 * positions
         """Frames that the model takes."""
-        self.full, self.max_seconds = full, max_seconds
+        self.full = full
 
     @cached_property
     def _spectrogram(self) -> MelSpectrogram:
         from a2a_audio.spectrogram import MelSpectrogram
 
-        return MelSpectrogram(self.sample_rate, self.num_mels, self.n_fft, self.n_fft, self.hop)
+        return MelSpectrogram(self.reader.sample_rate, self.num_mels, self.n_fft, self.n_fft, self.hop)
 
-    def __call__(self, raw: Any) -> Item:
+    def __call__(self, raw: Any) -> Item | None:
         """Read, cut, resample, transform, normalise; ValueError for sound that is longer than the model hears."""
-        samples = read_sound(raw, self.sample_rate, "mono", self.max_seconds)[0]
-        heard = self.limit * self.hop
-        if len(samples) > heard:
-            seconds = heard / self.sample_rate
+        samples = self.reader(raw)
+        if samples is None:
+            return None
+        heard, rate = self.limit * self.hop, self.reader.sample_rate
+        if samples.shape[1] > heard:
             raise ValueError(
-                f"the sound lasts {len(samples) / self.sample_rate:.2f} s, the model hears {seconds:g} s: "
-                f"`max_seconds = {seconds:g}` would cut it"
+                f"the sound lasts {samples.shape[1] / rate:.2f} s, the model hears {heard / rate:g} s: "
+                f"`max_seconds = {heard / rate:g}` would cut it"
             )
-        return self._item(samples)
+        return self._item(samples[0])
 
     def _item(self, samples: Samples) -> Item:
         from a2a_audio.spectrogram import log10
