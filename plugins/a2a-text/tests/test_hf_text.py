@@ -155,7 +155,7 @@ def test_ids_are_those_of_the_models_own_tokenizer_or_of_the_one_named(tmp_path:
 def test_bytes_without_a_tokenizer() -> None:
     encoder = HfTextEncoder(config={"model_type": "roberta", **CONFIGS["roberta"]})
     assert encoder.processor()("ab").tensors["input_ids"].tolist() == [100, 101, 1]
-    config = json.loads(encoder.resolved().config_data)
+    config = encoder.resolved().config
     assert (config["pad_token_id"], config["eos_token_id"]) == (0, 1)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import attrs
 
 from a2a_core import A2AError, EncoderConfig, option
+from a2a_core.pretrained import check_source
 from a2a_text.embedding import EXAMPLES
 from a2a_text.tokenization import BYTE_VOCABULARY, EOS, PAD, TextProcessor, largest_id, pack, tokenizer_file, unpack
 
@@ -56,30 +57,23 @@ class HfTextEncoder(EncoderConfig):
     )
     truncate: bool = option("drop the tail of a longer text instead of refusing it", default=False)
     tokenizer_data: str = option("the tokenizer.json itself, packed; filled in by a2a when a model is saved", default="")
-    config_data: str = option("the whole configuration, as JSON; filled in by a2a when a model is saved", default="")
 
     def check(self) -> None:
         """ValueError for a directory, tokenizer or configuration that cannot be."""
-        if self.config_data:
-            return
-        if self.path is None and not self.config:
-            raise ValueError("give `path`, a directory with a saved model, or `config`, a table with `model_type`")
-        if self.config and not isinstance(self.config.get("model_type"), str):
-            raise ValueError('`config` needs a `model_type`, such as "bert"')
+        check_source(self.path, self.config, bool(self.tokenizer_data), "bert")
         refuse_unfit(str(self.config.get("model_type", "")))
-        if self.path is not None and not (self.path / "config.json").is_file():
-            raise ValueError(f"`path`: there is no model at {self.path} (no config.json)")
-        if source := self.tokenizer or self.path:
+        if not self.tokenizer_data and (source := self.tokenizer or self.path):
             tokenizer_file(source)
 
     def resolved(self) -> Self:
         """A copy that carries the model's configuration, its tokenizer and its length limit; A2AError where they do not fit."""
-        from a2a_text.hf_config import length_limit, read_config
+        from a2a_core.pretrained.configuration import plain, read_config
+        from a2a_text.hf_config import length_limit
         from a2a_text.hf_text_model import trace
 
-        if self.config_data:
+        if self.tokenizer_data:
             return self
-        config = read_config(self.path, self.config)
+        config = read_config(self.path, self.config).get_text_config()
         refuse_unfit(config.model_type)
         source = self.tokenizer or self.path
         data = pack(source) if source is not None else ""
@@ -93,17 +87,18 @@ class HfTextEncoder(EncoderConfig):
             cast("Any", self),
             tokenizer=None,
             tokenizer_data=data,
-            config_data=config.to_json_string(use_diff=False),
+            config=plain(config),
             max_length=length_limit(self.max_length, traced.positions),
         )
         return copy
 
     def processor(self) -> TextProcessor:
         """Strings to ids."""
-        from a2a_text.hf_config import from_json, special_ids
+        from a2a_core.pretrained.configuration import configuration
+        from a2a_text.hf_config import special_ids
 
         whole = self.resolved()
-        begin, end, pad = special_ids(from_json(whole.config_data))
+        begin, end, pad = special_ids(configuration(whole.config))
         first = next((token for token in (begin, end, pad) if token is not None), 0)
         return TextProcessor(
             unpack(whole.tokenizer_data) if whole.tokenizer_data else None,
@@ -115,18 +110,18 @@ class HfTextEncoder(EncoderConfig):
 
     def build(self) -> nn.Module:
         """The model with random weights; parameters that can get no gradient are frozen."""
-        from a2a_text.hf_config import from_json
+        from a2a_core.pretrained.configuration import configuration
         from a2a_text.hf_text_model import HfTextModel
 
-        return HfTextModel(from_json(self.resolved().config_data), self.layer)
+        return HfTextModel(configuration(self.resolved().config), self.layer)
 
     def load(self, module: nn.Module) -> None:
         """Copy the weights of `path`; A2AError when one is missing there."""
-        from a2a_text.hf_config import from_json
-        from a2a_text.hf_text_model import load_pretrained
+        from a2a_core.pretrained.configuration import configuration
+        from a2a_text.hf_text_model import load_text
 
         if self.path is not None:
-            load_pretrained(module, self.path, from_json(self.resolved().config_data))
+            load_text(module, self.path, configuration(self.resolved().config))
 
     def examples(self, folder: Path) -> Sequence[Any]:
         """Those of `embedding`."""

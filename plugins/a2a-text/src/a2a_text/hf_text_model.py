@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig
-from transformers.utils import logging
 
 from a2a_core import A2AError, Tokens
+from a2a_core.pretrained.tracing import freeze, tracing, unreached
+from a2a_core.pretrained.weights import load_pretrained, refill_buffers
 
-AUTO_MODEL: Any = AutoModel  # these two carry no types
-LOGGING: Any = logging
+AUTO_MODEL: Any = AutoModel  # carries no types
 
 
 class Trace(NamedTuple):
@@ -40,8 +38,8 @@ class HfTextModel(nn.Module):
         traced = trace(config, layer)
         self.width, self.layer = traced.width, layer
         self.model: Any = text_model(config)
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in traced.unused)
+        self.unused = traced.unused
+        freeze(self.model, self.unused)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tokens:
         """(N, T) ids and bool mask -> (N, T, width), zero where there is no token."""
@@ -49,15 +47,8 @@ class HfTextModel(nn.Module):
         return Tokens(hidden * attention_mask[..., None].to(hidden.dtype), attention_mask)
 
     def reset_buffers(self) -> None:
-        """Refill what no file holds, such as position ids and rotary frequencies: transformers' own initialisation.
-
-        It skips what is marked as initialised, which here is all that is saved.
-        """
-        for tensor in self.model.state_dict(keep_vars=True).values():
-            tensor._is_hf_initialized = True
-        for module in self.model.modules():
-            module._is_hf_initialized = False
-        self.model.initialize_weights()
+        """Refill what no file holds."""
+        refill_buffers(self.model)
 
 
 def text_model(config: PretrainedConfig) -> Any:
@@ -109,15 +100,20 @@ def inputs(model: Any, input_ids: Tensor, attention_mask: Tensor) -> dict[str, A
 
 def trace(config: PretrainedConfig, layer: int) -> Trace:
     """Run two tokens through the model on the meta device; A2AError for a model that cannot be built or run there."""
+    return _trace(type(config), config.to_json_string(use_diff=False), layer)
+
+
+@lru_cache(maxsize=8)
+def _trace(kind: type[PretrainedConfig], values: str, layer: int) -> Trace:
+    config = kind.from_dict(json.loads(values))
     try:
-        with torch.device("meta"), torch.inference_mode(False), torch.enable_grad():
-            model = text_model(copy.deepcopy(config)).eval()
+        with tracing():
+            model = text_model(config).eval()
             ids = torch.zeros(1, 2, dtype=torch.int64)
             hidden = hidden_states(model, ids, torch.ones_like(ids, dtype=torch.bool), layer)
-            torch.autograd.backward(hidden.sum())
+            unused = unreached(model, hidden)
     except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise A2AError(f"`hf-text` cannot run this `{config.model_type}` model: {error}") from None
-    unused = frozenset(name for name, parameter in model.named_parameters() if parameter.grad is None)
     return Trace(hidden.shape[-1], model.get_input_embeddings().num_embeddings, num_positions(model), unused)
 
 
@@ -137,39 +133,7 @@ def num_positions(model: Any) -> int | None:
     return int(positions - max(shifted, default=0))
 
 
-def load_pretrained(module: Any, path: Path, config: PretrainedConfig) -> None:
+def load_text(module: Any, path: Path, config: PretrainedConfig) -> None:
     """Copy a directory's weights into what `build` made; A2AError when they cannot be read or one is missing."""
-    try:
-        with quiet():
-            found, report = AUTO_MODEL.from_pretrained(
-                path,
-                config=config,
-                dtype=torch.float32,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-                **without_pooler(config),
-            )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise A2AError(f"the weights in {path} cannot be read: {error}") from None
-    weights = encoder_of(found).state_dict(keep_vars=True)
-    everything, used = found.state_dict(keep_vars=True), {id(tensor) for tensor in weights.values()}
-    missing = sorted(name for name in report["missing_keys"] if id(everything[name]) in used)
-    if missing:
-        raise A2AError(f"{path} lacks {len(missing)} of the model's weights: {', '.join(missing[:20])}")
-    module.model.load_state_dict(weights)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """transformers without progress bars and without its table of weights that are left over (poolers, heads)."""
-    verbosity, bars = LOGGING.get_verbosity(), LOGGING.is_progress_bar_enabled()
-    LOGGING.set_verbosity_error()
-    LOGGING.disable_progress_bar()
-    try:
-        yield
-    finally:
-        LOGGING.set_verbosity(verbosity)
-        if bars:
-            LOGGING.enable_progress_bar()
+    whole = without_pooler(config)
+    load_pretrained(module.model, path, config=config, via=AUTO_MODEL, part=encoder_of, unused=module.unused, **whole)

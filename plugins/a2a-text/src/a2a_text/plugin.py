@@ -11,4 +11,5 @@ def a2a_encoders() -> dict[str, str]:
     return {
         "embedding": "a2a_text.embedding:EmbeddingEncoder",
         "hf-text": "a2a_text.hf_text:HfTextEncoder",
+        "token-embedding": "a2a_text.token_embedding:TokenEmbeddingEncoder",
     }
