@@ -1,0 +1,1 @@
+"""Video encoders for a2a."""
