@@ -1,0 +1,1 @@
+"""Series of sensors for a2a."""
