@@ -1,0 +1,1 @@
+"""Between encoders and a language model: projectors."""
