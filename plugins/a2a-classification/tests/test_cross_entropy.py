@@ -116,7 +116,7 @@ def test_weights_are_no_part_of_what_is_saved_and_can_be_refilled():
     [
         ({"aa": 1.0}, HEAD, "`class_weights`, head `kind`: the label `aa` is none of the 4 classes; did you mean `a`"),
         (dict.fromkeys(CLASSES, 0.0), HEAD, "every class of head `kind` weigh 0"),
-        ({}, RegressHead(), "judges a head that tells classes apart, such as `classify`, not `regress`"),
+        ({}, RegressHead(), r"judges a head that tells classes apart \(`classify`, `ordinal`\), and `heads.kind` is `regress`"),
     ],
 )
 def test_a_head_that_does_not_fit_is_an_error(weights, head, message):

@@ -68,4 +68,4 @@ def test_nothing_is_reported_of_nothing(head, data):
 def test_a_head_without_numbers_is_an_error():
     assert MaeMetric.higher_is_better is False
     with pytest.raises(A2AError, match="the metric `mae` judges a head that predicts numbers"):
-        MaeMetric(head="kind").build(ClassifyHead(classes=2))
+        MaeMetric(head="kind").build(ClassifyHead(classes=("a", "b")))

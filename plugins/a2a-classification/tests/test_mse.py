@@ -75,5 +75,5 @@ def test_it_is_computed_in_float32():
 
 
 def test_a_head_that_does_not_fit_is_an_error():
-    with pytest.raises(A2AError, match="judges a head that predicts numbers, such as `regress`, not `classify`"):
+    with pytest.raises(A2AError, match=r"judges a head that predicts numbers \(`regress`\), and `heads.kind` is `classify`"):
         MseLoss(head="kind").build(ClassifyHead(classes=2))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from a2a_classification.cross_entropy import classified
-from a2a_classification.labels import classes_of
+from a2a_classification.fits import classes_of
 from a2a_core.components import HeadConfig, Metric, MetricConfig
 from a2a_core.errors import A2AError
 from a2a_core.options import option
@@ -28,7 +28,7 @@ class AccuracyMetric(MetricConfig):
         """A fresh count."""
         from a2a_classification.class_metrics import Accuracy
 
-        names = classes_of(head, "the metric `accuracy`")
+        names = classes_of(self, head)
         if self.top_k >= len(names):
             raise A2AError(f"`top_k = {self.top_k}` of {len(names)} classes is always right")
         return Accuracy(self.top_k)

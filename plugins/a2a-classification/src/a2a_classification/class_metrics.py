@@ -60,15 +60,15 @@ class F1:
 
     def compute(self) -> dict[str, Any]:
         """The average, then each class."""
-        if not self.counts[2].any():
+        if not self.counts[1:].any():
             return {}
         right, predicted, labels = self.counts.double()
         f1 = 2 * right / (predicted + labels).clamp(min=1)
         precision, recall = right / predicted.clamp(min=1), right / labels.clamp(min=1)
         averages = {
             "macro": f1.sum() / (predicted + labels).count_nonzero(),
-            "micro": right.sum() / labels.sum(),
-            "weighted": (f1 * labels).sum() / labels.sum(),
+            "micro": 2 * right.sum() / (predicted + labels).sum(),
+            "weighted": (f1 * labels).sum() / labels.sum().clamp(min=1),
         }
         columns = (self.names, precision.tolist(), recall.tolist(), f1.tolist(), self.counts[2].tolist())
         return {"f1": averages[self.average].item(), "per_class": [list(row) for row in zip(*columns, strict=True)]}
@@ -98,6 +98,39 @@ class Confusion:
     def compute(self) -> dict[str, Any]:
         """The table, and the classes in its order."""
         return {"matrix": self.matrix.tolist(), "classes": list(self.names)} if self.matrix.any() else {}
+
+
+class Kappa(Confusion):
+    """Cohen's kappa of the table (C, C)."""
+
+    def __init__(self, names: Sequence[str], weights: str) -> None:
+        super().__init__(names)
+        self.weights = weights
+
+    def compute(self) -> dict[str, Any]:
+        """1 - observed / expected disagreement, as if labels and predictions were independent."""
+        total = self.matrix.sum().double()
+        if not total:
+            return {}
+        distance = distances(len(self.names))
+        weight = {"quadratic": distance**2, "linear": distance, "none": (distance > 0).double()}[self.weights]
+        expected = (weight * torch.outer(self.matrix.sum(1).double(), self.matrix.sum(0).double())).sum() / total
+        return {"kappa": (1 - (weight * self.matrix).sum() / expected).item() if expected else 0.0}
+
+
+class RankError(Confusion):
+    """Mean distance of label and prediction, in ranks."""
+
+    def compute(self) -> dict[str, Any]:
+        """The mean over all labelled samples."""
+        total = self.matrix.sum()
+        return {"mae": ((distances(len(self.names)) * self.matrix).sum() / total).item()} if total else {}
+
+
+def distances(size: int) -> Tensor:
+    """|i - j| for all pairs of ranks (C, C)."""
+    ranks = torch.arange(size, dtype=torch.float64)
+    return (ranks[:, None] - ranks).abs()
 
 
 def labelled(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

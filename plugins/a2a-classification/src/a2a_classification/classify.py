@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import attrs
 
-from a2a_classification.labels import LabelProcessor, learned, numbered
+from a2a_classification.labels import LabelProcessor, are_numbers, in_order, learned, numbered
 from a2a_core.components import Column, HeadConfig
 from a2a_core.errors import A2AError
 from a2a_core.options import option
@@ -54,6 +54,11 @@ class ClassifyHead(HeadConfig):
             raise A2AError(f"the classes of field `{self.field}` are not known yet: they are learned from training rows")
         return self.classes if isinstance(self.classes, tuple) else tuple(map(str, range(self.classes)))
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of the classes means something: that of numbers by their size does."""
+        return are_numbers(names := self.class_names) and names == in_order(names)
+
     def resolved(self, column: Column) -> Self:
         """With the names of the classes, learned or compared with the training rows."""
         if isinstance(self.classes, tuple):
@@ -66,6 +71,10 @@ class ClassifyHead(HeadConfig):
     def processor(self) -> LabelProcessor:
         """A label -> the number of its class."""
         return LabelProcessor(self.field, self.class_names)
+
+    def describe(self, target: int) -> str:
+        """The class's name."""
+        return self.class_names[target]
 
     def build(self, spec: Widths) -> nn.Module:
         """`pooled` (B, C) -> `logits` (B, classes)."""

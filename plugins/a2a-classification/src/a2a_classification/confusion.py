@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from a2a_classification.cross_entropy import classified
-from a2a_classification.labels import classes_of
+from a2a_classification.fits import classes_of
 from a2a_core.components import HeadConfig, Metric, MetricConfig
 from a2a_core.errors import A2AError
 
@@ -29,7 +29,7 @@ class ConfusionMetric(MetricConfig):
         """A fresh table."""
         from a2a_classification.class_metrics import Confusion
 
-        names = classes_of(head, "the metric `confusion`")
+        names = classes_of(self, head)
         if len(names) > MOST_CLASSES:
             raise A2AError(f"a table of {len(names)} x {len(names)} classes is too large", hint="`f1` lists every class")
         return Confusion(names)

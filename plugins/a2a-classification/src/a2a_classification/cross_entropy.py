@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from a2a_classification.balance import BalancedLoss
 from a2a_classification.classify import ClassifyHead
-from a2a_classification.labels import classes_of, stranger
-from a2a_core.components import HeadConfig, LossConfig
-from a2a_core.errors import A2AError
+from a2a_classification.fits import classes_of
+from a2a_core.components import HeadConfig
 from a2a_core.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class CrossEntropyLoss(LossConfig):
+class CrossEntropyLoss(BalancedLoss):
     """Cross-entropy of `logits` (B, classes) and `label` (B,), in float32; label -100 counts nothing.
 
     With weight w_c of class c and smoothing e, a sample of class y has the loss
@@ -25,40 +24,22 @@ class CrossEntropyLoss(LossConfig):
 
     `reduction = "mean"` divides by the sum of w_y over the labelled samples, as torch does: a class's weight shifts the
     balance, not the size of the loss. `"samples"` divides by their number. A plain sum over the batch is no choice: it would
-    change with the size of the batch; `weight` scales the loss.
+    change with the size of the batch; `weight` scales the loss. With `balance` and `"samples"` this is the class-balanced
+    softmax loss of arXiv 1901.05555.
     """
 
     name = "cross-entropy"
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy",)
     label_smoothing: float = option("share of a label that is spread over all classes", default=0.0, ge=0, lt=1)
-    class_weights: dict[str, float] = option("class = its weight; classes that are not named weigh 1", default={})
     reduction: Literal["mean", "samples"] = option(
         "the sum is divided by the labels' weights, or by their number", default="mean"
     )
-
-    def check(self) -> None:
-        """Weights that are numbers."""
-        for name, weight in self.class_weights.items():
-            if not (weight >= 0 and math.isfinite(weight)):
-                raise ValueError(f"the weight of class `{name}` must be a number >= 0, got {weight}")
 
     def build(self, head: HeadConfig) -> nn.Module:
         """The module of a head with these classes."""
         from a2a_classification.cross_entropy_model import CrossEntropy
 
-        return CrossEntropy(self.weights_of(classes_of(head, "the loss `cross-entropy`")), self.label_smoothing, self.reduction)
-
-    def weights_of(self, names: tuple[str, ...]) -> tuple[float, ...] | None:
-        """Each class's weight; None where none is named."""
-        for name in self.class_weights:
-            if name not in names:
-                raise A2AError(f"`class_weights`, head `{self.head}`: {stranger(name, names)}")
-        if not self.class_weights:
-            return None
-        weights = tuple(self.class_weights.get(name, 1.0) for name in names)
-        if not any(weights):
-            raise A2AError(f"`class_weights` makes every class of head `{self.head}` weigh 0: nothing would be learned")
-        return weights
+        return CrossEntropy(self.weights_of(classes_of(self, head)), self.label_smoothing, self.reduction)
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:

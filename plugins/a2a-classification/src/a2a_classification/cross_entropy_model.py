@@ -6,27 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from a2a_classification.labels import IGNORED
+from a2a_classification.weights import Weighted
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(Weighted):
     """Totals over a batch, and what they are to be divided by."""
 
-    class_weights: Tensor | None
-
     def __init__(self, class_weights: Sequence[float] | None, label_smoothing: float, reduction: str) -> None:
-        super().__init__()
-        self.weights, self.label_smoothing, self.reduction = class_weights, label_smoothing, reduction
-        buffer = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-        self.register_buffer("class_weights", buffer, persistent=False)
-
-    def reset_buffers(self) -> None:
-        """Write the weights again: they are part of the recipe, not of what was trained."""
-        if self.class_weights is not None:
-            self.class_weights.copy_(torch.tensor(self.weights))
+        super().__init__(class_weights=class_weights)
+        self.label_smoothing, self.reduction = label_smoothing, reduction
 
     def count(self, inputs: Mapping[str, Any], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The labelled samples, each as heavy as its class unless `reduction` says otherwise."""

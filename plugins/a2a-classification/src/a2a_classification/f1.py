@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from a2a_classification.cross_entropy import classified
-from a2a_classification.labels import classes_of
+from a2a_classification.fits import has, names_of, threshold_of
 from a2a_core.components import HeadConfig, Metric, MetricConfig
 from a2a_core.options import option
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class F1Metric(MetricConfig):
-    """F1, the harmonic mean of precision and recall, averaged over the classes.
+    """F1, the harmonic mean of precision and recall, averaged over the classes, or over the labels of `multi-label`.
 
-    `macro`: every class that was a label or a prediction counts alike; `weighted`: by its labels; `micro`: over all samples,
-    which is the accuracy. `per_class` lists name, precision, recall, F1 and number of labels. Reports nothing when no sample
-    had a label.
+    `macro`: every class that was a label or a prediction counts alike; `weighted`: by its labels; `micro`: over all decisions,
+    which for classes is the accuracy. `per_class` lists name, precision, recall, F1 and number of labels. Reports nothing when
+    no sample had a label.
     """
 
     name = "f1"
@@ -28,8 +28,10 @@ class F1Metric(MetricConfig):
     def build(self, head: HeadConfig) -> Metric:
         """A fresh count."""
         from a2a_classification.class_metrics import F1
+        from a2a_classification.label_metrics import LabelF1
 
-        return F1(classes_of(head, "the metric `f1`"), self.average)
+        names = names_of(self, head)
+        return LabelF1(names, self.average, threshold_of(head)) if has(head, "label_names") else F1(names, self.average)
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:

@@ -8,9 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from a2a_core.components import HeadConfig
-from a2a_core.errors import A2AError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -128,20 +125,17 @@ def numbered(field: str, size: int, labels: Iterable[Any]) -> tuple[str, ...]:
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Numbers by size; other names alphabetically, the numbers within them by size (`class2` before `class10`)."""
     given = list(names)
-    if all(re.fullmatch(r"-?[0-9]+", name) for name in given):
+    if are_numbers(given):
         return tuple(sorted(given, key=lambda name: (int(name), name)))
     return tuple(sorted(given, key=natural))
+
+
+def are_numbers(names: Iterable[str]) -> bool:
+    """Every name is a whole number."""
+    return all(re.fullmatch(r"-?[0-9]+", name) for name in names)
 
 
 def natural(name: str) -> tuple[list[tuple[str, int]], str]:
     """A key to sort by: text and the number after it, again and again."""
     parts = [*re.split(r"([0-9]+)", name), "-1"]
     return [(text, int(number)) for text, number in zip(parts[::2], parts[1::2], strict=True)], name
-
-
-def classes_of(head: HeadConfig, what: str) -> tuple[str, ...]:
-    """The class names of a head (`class_names`, which any plugin's head may have); A2AError when it tells no classes apart."""
-    names = getattr(head, "class_names", None)
-    if names is None:
-        raise A2AError(f"{what} judges a head that tells classes apart, such as `classify`, not `{head.name}`")
-    return tuple(names)

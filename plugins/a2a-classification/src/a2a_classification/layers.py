@@ -1,13 +1,13 @@
-"""What both heads are made of."""
+"""What the heads are made of."""
 
 from __future__ import annotations
 
 from torch import nn
 
 
-def layers(width: int, out: int, hidden_size: int, dropout: float) -> nn.Sequential:
-    """(…, width) -> (…, out), with a hidden layer if it has a size."""
+def layers(width: int, out: int, hidden_size: int, dropout: float, bias: bool = True) -> nn.Sequential:
+    """(…, width) -> (…, out), with a hidden layer if it has a size; `bias` is the last layer's."""
     if not hidden_size:
-        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, out))
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, out, bias))
     hidden = nn.Dropout(dropout), nn.Linear(width, hidden_size), nn.GELU()
-    return nn.Sequential(*hidden, nn.Dropout(dropout), nn.Linear(hidden_size, out))
+    return nn.Sequential(*hidden, nn.Dropout(dropout), nn.Linear(hidden_size, out, bias))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from a2a_classification.fits import scale_of
 from a2a_classification.regress import RegressHead
-from a2a_classification.values import scale_of
 from a2a_core.components import HeadConfig, LossConfig
 from a2a_core.options import option
 
@@ -29,7 +29,7 @@ class MseLoss(LossConfig):
         """The module."""
         from a2a_classification.mse_model import Mse
 
-        scale_of(head, "the loss `mse`")
+        scale_of(self, head)
         return Mse(self.reduction)
 
     @classmethod

@@ -70,6 +70,10 @@ class RegressHead(HeadConfig):
         """Numbers in standard units."""
         return ValueProcessor(self.field, self.offset, self.scale)
 
+    def describe(self, target: Sequence[float]) -> str:
+        """The numbers as the row has them."""
+        return ", ".join(f"{value * s + m:g}" for value, m, s in zip(target, self.offset, self.scale, strict=True))
+
     def build(self, spec: Widths) -> nn.Module:
         """`pooled` (B, C) -> `value` (B, size)."""
         from a2a_classification.regress_model import Regressor

@@ -6,9 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from a2a_core.components import HeadConfig
-from a2a_core.errors import A2AError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -82,14 +79,3 @@ def moments(field: str, size: int, targets: Iterable[Any]) -> tuple[tuple[float,
     if not count:
         raise ValueError(wrong or f"field `{field}`: no training row has a target")
     return tuple(mean), tuple(math.sqrt(each / count) or 1.0 for each in spread)
-
-
-def scale_of(head: HeadConfig, what: str) -> tuple[float, ...]:
-    """One unit of each output of a head in the target's own units (`scale`, which any plugin's head may have).
-
-    A2AError for a head that predicts no numbers.
-    """
-    scale = getattr(head, "scale", None)
-    if scale is None:
-        raise A2AError(f"{what} judges a head that predicts numbers, such as `regress`, not `{head.name}`")
-    return tuple(scale)
