@@ -1,0 +1,1 @@
+"""What belongs together lies together: a head and a loss that align two modalities."""
