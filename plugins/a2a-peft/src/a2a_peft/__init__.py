@@ -1,0 +1,1 @@
+"""Adapters: a model changed in place, so that few of its weights are trained."""

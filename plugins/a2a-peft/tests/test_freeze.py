@@ -1,0 +1,51 @@
+"""What is frozen, and what is said of patterns that fit nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from a2a_core import A2AError
+from a2a_peft.freeze import FreezeAdapter
+
+
+def model() -> nn.Module:
+    return nn.ModuleDict({key: nn.ModuleDict({"first": nn.Linear(2, 2), "second": nn.LayerNorm(2)}) for key in ("a", "b")})
+
+
+def frozen(*match: str, but: tuple[str, ...] = ()) -> set[str]:
+    made = model()
+    FreezeAdapter(match=match, but=but).apply(made)
+    return {name for name, parameter in made.named_parameters() if not parameter.requires_grad}
+
+
+def test_patterns_of_names() -> None:
+    assert frozen("a.*") == {"a.first.weight", "a.first.bias", "a.second.weight", "a.second.bias"}
+    assert frozen("bias") == {"a.first.bias", "a.second.bias", "b.first.bias", "b.second.bias"}
+    assert frozen("first.*", but=("b.*", "weight")) == {"a.first.bias"}
+
+
+@given(st.sets(st.sampled_from([name for name, _ in model().named_parameters()]), min_size=1))
+def test_names_freeze_themselves(names: set[str]) -> None:
+    assert frozen(*names) == names
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"match": ("c.*",)}, r"`c.\*` fits no parameter"),
+        ({"match": ("wieght",)}, "did you mean `weight`"),
+        ({"match": ("a.*",), "but": ("c",)}, "`c` fits no parameter"),
+        ({"match": ("a.first.*",), "but": ("a.*",)}, "freezes nothing"),
+    ],
+)
+def test_what_fits_nothing(options: dict[str, tuple[str, ...]], says: str) -> None:
+    with pytest.raises(A2AError, match=f"(?s){says}"):
+        FreezeAdapter(**options).apply(model())
+
+
+def test_no_pattern() -> None:
+    with pytest.raises(ValueError, match="names no parameter"):
+        FreezeAdapter(match=())
