@@ -175,6 +175,17 @@ def test_bad_rows_are_set_aside_and_counted(recipe: Recipe, tmp_path: Path) -> N
     assert "expected a list of numbers" in rows[0]["reason"]
 
 
+def test_a_step_of_bad_rows_alone_moves_on(recipe: Recipe, tmp_path: Path) -> None:
+    sets = (
+        ('use = "toy"', 'use = "toy"\nspoiled = [3, 5]'),
+        ("seed = 3", "seed = 3\nbad_rows = 0.1"),
+        ("batch_size = 8", "batch_size = 1"),
+    )
+    result, run = fit(recipe(*sets), tmp_path / "run")
+    assert result.status == "done"
+    assert len(run.quarantine.read_text().splitlines()) == 2
+
+
 def test_too_many_bad_rows_stop_the_run(recipe: Recipe, tmp_path: Path) -> None:
     path = recipe(('use = "toy"', 'use = "toy"\nspoiled = [3, 5]'))
     with pytest.raises(A2AError, match=r"of 20 rows of `train` are bad") as error:

@@ -41,20 +41,13 @@ def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str,
     os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # the recipe decides
     plateau = {"mode": "max" if higher_is_better else "min"} if config.schedule == "reduce_lr_on_plateau" else {}
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.run.folder / "tensorboard")
-    values: dict[str, Any] = {
+    values: dict[str, Any] = optimization(config) | {
         "output_dir": str(job.run.checkpoints),
         "num_train_epochs": config.epochs,
         "max_steps": config.max_steps or -1,
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": config.eval_batch_size or micro,
         "gradient_accumulation_steps": accumulation,
-        "optim": config.optimizer,
-        "optim_args": config.optimizer_args or None,
-        "learning_rate": config.learning_rate,
-        "weight_decay": config.weight_decay,
-        "adam_beta1": config.adam_beta1,
-        "adam_beta2": config.adam_beta2,
-        "adam_epsilon": config.adam_epsilon,
         "lr_scheduler_type": config.schedule,
         "lr_scheduler_kwargs": {**plateau, **config.schedule_args} or None,
         "warmup_steps": config.warmup_steps,
@@ -99,6 +92,24 @@ def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str,
     refuse_trackers(config.report_to)
     made._n_gpu = min(made.n_gpu, 1)  # one process is one device: never DataParallel
     return made
+
+
+def optimization(config: HfTrainer) -> dict[str, Any]:
+    """Which optimizer, and how it is set."""
+    return {
+        "optim": config.optimizer,
+        "optim_args": config.optimizer_args or None,
+        "learning_rate": config.learning_rate,
+        "weight_decay": config.weight_decay,
+        "adam_beta1": config.adam_beta1,
+        "adam_beta2": config.adam_beta2,
+        "adam_epsilon": config.adam_epsilon,
+    }
+
+
+def bare_arguments(config: HfTrainer) -> TrainingArguments:
+    """Enough of them to make the optimizer, without a run, its folder or its device."""
+    return TrainingArguments(**optimization(config), report_to="none", use_cpu=True)
 
 
 def refuse_trackers(names: Sequence[str]) -> None:

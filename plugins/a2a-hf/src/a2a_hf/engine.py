@@ -18,7 +18,7 @@ from a2a_core.evaluate import build_metrics, evaluate, moved
 from a2a_core.job import Job
 from a2a_hf.checkpoint import write_checkpoint
 from a2a_hf.gradients import Gradients
-from a2a_hf.groups import Assigned, assign, optimizer_groups
+from a2a_hf.groups import Assigned, assign, optimizer_class, optimizer_groups
 from a2a_hf.trainer import HfTrainer
 
 if TYPE_CHECKING:
@@ -99,11 +99,12 @@ class Engine(Trainer):
         bad: list[BadRow] = [row for batch in batches for row in batch.pop("bad")]
         counted = [self.job.model.counts(batch) for batch in batches]
         sums = [sum(float(counts[name]) for counts in counted) for name in self.terms]
-        *each, several, interrupted = self.over_ranks([*sums, len(bad), self.asked])
+        rows = sum(len(batch["ids"]) for batch in batches)
+        *each, rows, several, interrupted = self.over_ranks([*sums, rows, len(bad), self.asked])
         self.interrupted = interrupted > 0
         if several:
             self.quarantine.add("train", bad)
-        if not any(each):
+        if rows and not any(each):  # without rows all of them are bad, as many as the limit allows: the step moves nothing new
             raise A2AError(
                 f"nothing is supervised in the rows of step {self.state.global_step + 1}: {ids(batches)}",
                 hint="no loss counts a target there; give the rows labels, or leave them out",
@@ -145,11 +146,7 @@ class Engine(Trainer):
         """Our groups; transformers chooses the class."""
         if self.optimizer is None:
             groups = optimizer_groups(self.groups, self.config, self.job.model)
-            try:
-                self.optimizer_cls_and_kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.job.model)
-            except (ImportError, ValueError) as error:
-                raise A2AError(f"optimizer `{self.config.optimizer}`: {error}") from error
-            made, keywords = self.optimizer_cls_and_kwargs
+            self.optimizer_cls_and_kwargs = made, keywords = optimizer_class(self.args, self.job.model)
             self.optimizer = made(groups, **keywords)
         return self.optimizer
 

@@ -11,7 +11,6 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, TrainerState
 
-from a2a_core import A2AError
 from a2a_core.export import export
 from a2a_core.job import Job, Result
 from a2a_hf.arguments import arguments
@@ -27,7 +26,7 @@ class HfFit:
     def __init__(self, config: HfTrainer, job: Job) -> None:
         self.config, self.job = config, job
         self.splits = {split: data for split, data in job.data.items() if split not in ("train", "test")}
-        self.refuse()
+        config.refuse(job.recipe, job.model)
         best, higher = self.best()
         self.args = arguments(config, job, self.splits, best, higher)
         main = self.args.process_index == 0
@@ -41,23 +40,6 @@ class HfFit:
         self.engine.remove_callback(PrinterCallback)
         self.engine.add_callback(Watch(self.engine, job, self.record))
 
-    def refuse(self) -> None:
-        """What this trainer cannot do is said before it starts."""
-        config, job = self.config, self.job
-        if not self.splits and (config.load_best or config.patience or config.save == "best"):
-            raise A2AError('`load_best`, `patience` and `save = "best"` need a split to evaluate: add [data.validation]')
-        window = [key for key, loss in job.recipe.losses.items() if loss.scope == "window"]
-        if window and config.micro_batch and config.micro_batch < config.batch_size:
-            raise A2AError(
-                f"loss `{window[0]}` compares all rows of a step with one another: it cannot be accumulated over micro-batches",
-                hint="set `trainer.micro_batch = 0`",
-            )
-        if config.schedule in ("reduce_lr_on_plateau", "greedy") and (config.evaluate == "no" or not self.splits):
-            raise A2AError(f"schedule `{config.schedule}` follows an evaluation: add [data.validation], and set `evaluate`")
-        able = any(hasattr(module, "gradient_checkpointing") for module in job.model.modules())
-        if config.gradient_checkpointing and not able:
-            raise A2AError("`trainer.gradient_checkpointing`: no part of this model can compute its activations again")
-
     def best(self) -> tuple[str, bool]:
         """The metric that tells the best checkpoint, and whether more of it is better."""
         name = self.config.best or "loss"
@@ -69,6 +51,10 @@ class HfFit:
     def fit(self) -> Result:
         """See Fit.fit."""
         job, began = self.job, time.perf_counter()
+        if job.resume is not None:  # Trainer would load them when it trains; features are those of the weights
+            self.engine._load_from_checkpoint(str(job.resume))
+        job.cache_features(self.args.device, self.engine.accelerator.autocast, self.config.workers)
+        self.record.since = time.perf_counter()
         with interruptible(self.engine):
             self.train()
         steps = self.engine.state.global_step

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from torch import nn
+from transformers import Trainer, TrainingArguments
 
 from a2a_core import A2AError, Problem
 from a2a_core.errors import suggest
@@ -71,6 +72,15 @@ def decayed(model: nn.Module) -> set[str]:
             if parameter.ndim >= 2 and name.endswith("weight"):
                 found.add(f"{prefix}.{name}" if prefix else name)
     return found
+
+
+def optimizer_class(args: TrainingArguments, model: Any) -> tuple[Any, dict[str, Any]]:
+    """The class that transformers takes for `args.optim`, and its arguments; A2AError where it is not installed."""
+    try:
+        made, keywords = Trainer.get_optimizer_cls_and_kwargs(args, model)
+    except (ImportError, ValueError) as error:
+        raise A2AError(f"optimizer `{getattr(args.optim, 'value', args.optim)}`: {error}") from error
+    return made, keywords
 
 
 def optimizer_groups(assigned: Iterable[Assigned], config: HfTrainer, model: nn.Module) -> list[dict[str, Any]]:

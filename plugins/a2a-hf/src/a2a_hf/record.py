@@ -115,7 +115,9 @@ class Quarantine:
         if fresh and count > self.limit * length:
             problems = [Problem(f"{row.place} (id {row.id}): {reason}") for row, reason in list(fresh.values())[:SHOWN]]
             summary = f"{count} of {length} rows of `{split}` are bad, more than `bad_rows` = {self.limit:g} allows"
-            raise A2AError([*problems, Problem(summary, hint=f"all of them, with reasons: {self.run.quarantine}")])
+            raise A2AError(
+                [*problems, Problem(summary, hint=f"mend them, or raise `bad_rows`; reasons: {self.run.quarantine}")]
+            )
 
     def tell(self, text: str) -> None:
         """The first few on the screen; all are in the file."""

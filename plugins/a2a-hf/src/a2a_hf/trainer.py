@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from a2a_core import Options, TrainerConfig, option
+from a2a_core import A2AError, Options, TrainerConfig, option
+from a2a_core.structures import Plan
 
 if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
     from a2a_core.components import Fit
     from a2a_core.job import Job
+    from a2a_core.recipe import Recipe
 
-Optimizer = Literal[
+OptimizerName = Literal[
     "adamw_torch",
     "adamw_torch_fused",
     "adamw_torch_4bit",
@@ -70,7 +75,7 @@ class HfTrainer(TrainerConfig):
     eval_batch_size: int = option("rows a rank evaluates at once (0: as in training)", default=0, ge=0)
     workers: int = option("processes a rank that prepare rows (0: the rank itself)", default=0, ge=0)
 
-    optimizer: Optimizer = option("the optimizer, by transformers' name", default="adamw_torch")
+    optimizer: OptimizerName = option("the optimizer, by transformers' name", default="adamw_torch")
     optimizer_args: str = option("its own arguments, `name=value,name=value`", default="")
     learning_rate: float = option("peak learning rate", default=5e-5, gt=0)
     weight_decay: float = option(
@@ -136,3 +141,46 @@ class HfTrainer(TrainerConfig):
         from a2a_hf.fit import HfFit
 
         return HfFit(self, job)
+
+    def refuse(self, recipe: Recipe, model: nn.Module) -> None:
+        """What this trainer cannot do is said before it starts."""
+        from a2a_hf.arguments import shares
+
+        shares(self, 1)
+        evaluated = recipe.data.keys() - {"train", "test"}
+        if not evaluated and (self.load_best or self.patience or self.save == "best"):
+            raise A2AError('`load_best`, `patience` and `save = "best"` need a split to evaluate: add [data.validation]')
+        window = [key for key, loss in recipe.losses.items() if loss.scope == "window"]
+        if window and self.micro_batch and self.micro_batch < self.batch_size:
+            raise A2AError(
+                f"loss `{window[0]}` compares all rows of a step with one another: it cannot be accumulated over micro-batches",
+                hint="set `trainer.micro_batch = 0`",
+            )
+        if self.schedule in ("reduce_lr_on_plateau", "greedy") and (self.evaluate == "no" or not evaluated):
+            raise A2AError(f"schedule `{self.schedule}` follows an evaluation: add [data.validation], and set `evaluate`")
+        able = any(hasattr(module, "gradient_checkpointing") for module in model.modules())
+        if self.gradient_checkpointing and not able:
+            raise A2AError("`trainer.gradient_checkpointing`: no part of this model can compute its activations again")
+
+    def passes(self, rows: int) -> float:
+        """See TrainerConfig.passes."""
+        return self.max_steps * self.batch_size / rows if self.max_steps else self.epochs
+
+    def plan(self) -> Plan:
+        """See TrainerConfig.plan."""
+        return Plan(self.batch_size, self.micro_batch, self.precision, self.gradient_checkpointing)
+
+    def grouped(self, model: nn.Module) -> dict[str, str]:
+        """See TrainerConfig.grouped."""
+        from a2a_hf.groups import assign
+
+        return {name: each.name for each in assign(model, self.groups) for name in each.parameters}
+
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        """See TrainerConfig.build_optimizer."""
+        from a2a_hf.arguments import bare_arguments
+        from a2a_hf.groups import assign, optimizer_class, optimizer_groups
+
+        made, keywords = optimizer_class(bare_arguments(self), model)
+        optimizer: Optimizer = made(optimizer_groups(assign(model, self.groups), self, model), **keywords)
+        return optimizer
