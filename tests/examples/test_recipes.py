@@ -35,6 +35,8 @@ def accuracy(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *options:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.parent.name)
 def test_a_recipe_is_right(recipe: Path) -> None:
     """But for its data, which may have to be made first, or lie elsewhere."""
+    if (recipe.parent / "make_tokenizer.py").exists() and not (recipe.parent / "data").exists():
+        pytest.skip("its tokenizer is not made yet")
     splits = tomli.loads(recipe.read_text())["data"]
     elsewhere = [word for split in splits for word in ("--set", f"data.{split}.path={__file__}")]
     result = CliRunner().invoke(a2a, ["check", str(recipe), *elsewhere])
