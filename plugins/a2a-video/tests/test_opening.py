@@ -155,6 +155,12 @@ def test_damaged_files_never_raise_anything_else(film):
     assert refused > 20
 
 
+def test_a_codec_that_nothing_decodes_is_named(film):
+    data = film("a.avi", count=6, codec="mpeg4").read_bytes()
+    with pytest.raises(ValueError, match="no decoder is known"):
+        looked_at(data.replace(b"FMP4", b"Q?Q?"))
+
+
 def test_a_closed_video_lets_go_of_its_file(film):
     path = film("a.mp4", count=3)
     with Video(path) as video:

@@ -64,12 +64,14 @@ def open_container(file: BinaryIO) -> InputContainer:
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The first stream of moving pictures; ValueError where there is none. A cover is none."""
+    """The first stream of moving pictures; ValueError where there is none that can be decoded. A cover is none."""
     for stream in container.streams.video:
         kind = container.metadata.get("major_brand", container.format.name)
         if kind in STILL or (kind == "gif" and stream.frames == 1):
             raise ValueError(f"this is a picture ({kind}), not a video")
         if not stream.disposition & av.stream.Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise ValueError("no decoder is known for the video's codec: its header is damaged, or its format is too new")
             return stream
     raise ValueError(f"the file has no video stream{', only sound' if container.streams.audio else ''}")
 
