@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from transformers import TrainerCallback
 
+    from a2a_core.errors import Problem
     from a2a_core.job import Job, Result
     from a2a_core.recipe import Recipe
 
@@ -261,6 +262,10 @@ class TrainerConfig(Component):
     @abstractmethod
     def build(self, job: Job) -> Fit:
         """The trainer of a job."""
+
+    def misfits(self, recipe: Recipe) -> Iterable[tuple[str, Problem]]:
+        """Its keys that do not fit the recipe's other tables, each with why; asked where a recipe is read for a run."""
+        return ()
 
     def refuse(self, recipe: Recipe, model: nn.Module) -> None:
         """A2AError for what it cannot train; runs on the meta device, too."""

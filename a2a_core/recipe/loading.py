@@ -78,6 +78,7 @@ def load_recipe(
     try:
         left_out = () if for_run else without  # by a trained run, whose export has these tables
         recipe = Structurer(found, layers.tree, check_files=for_run, left_out=left_out).make(Recipe)
+        problems += misfits(recipe, layers.tree) if for_run else []
     except A2AError as error:
         problems += error.problems
     if problems or recipe is None:
@@ -168,6 +169,13 @@ def misnamed(tree: Node) -> Iterator[Problem]:
                 yield Problem(text, node.key, "letters, digits, `-` and `_`, a letter first")
             elif kind in MODULES and name in RESERVED:
                 yield Problem(f"{text}: torch's modules have something of that name", node.key)
+
+
+def misfits(recipe: Recipe, tree: Node) -> Iterator[Problem]:
+    """What the trainer has to say of the other tables, where its key stands."""
+    for key, problem in recipe.trainer.misfits(recipe):
+        node = tree.get("trainer", key) or tree.get("trainer")
+        yield problem if node is None else attrs.evolve(problem, origin=node.at)
 
 
 def absent(tree: Node) -> Iterator[Problem]:

@@ -211,11 +211,11 @@ class Engine(Trainer):
         return self.evaluate_split(split) if self.args.load_best_model_at_end or step != self.state.global_step else values
 
     def _determine_best_metric(self, metrics: dict[str, Any], trial: Any) -> bool:
-        """Stock, with a message for a name that no metric has."""
+        """Stock, with a message for a result that no metric has after all, and for one that is a table."""
         wanted = self.args.metric_for_best_model
-        if wanted is not None and f"eval_{wanted}" not in metrics:
+        if wanted is not None and not isinstance(metrics.get(f"eval_{wanted}"), int | float):
             known = sorted(name.removeprefix("eval_") for name, value in metrics.items() if isinstance(value, int | float))
-            raise A2AError(f"`trainer.best` = `{wanted}` is no metric of this run", hint=f"there is {', '.join(known)}")
+            raise A2AError(f"`trainer.best` = `{wanted}` is no number of this run", hint=f"there is {', '.join(known)}")
         better: bool = super()._determine_best_metric(metrics, trial)
         return better
 

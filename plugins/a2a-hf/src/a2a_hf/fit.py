@@ -14,6 +14,7 @@ from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 from a2a_core.export import export
 from a2a_core.job import Job, Result
 from a2a_hf.arguments import arguments
+from a2a_hf.best import more_is_better
 from a2a_hf.checkpoint import read_progress
 from a2a_hf.engine import Engine
 from a2a_hf.record import Quarantine, Record
@@ -43,10 +44,8 @@ class HfFit:
     def best(self) -> tuple[str, bool]:
         """The metric that tells the best checkpoint, and whether more of it is better."""
         name = self.config.best or "loss"
-        if self.config.higher_is_better is not None:
-            return name, self.config.higher_is_better
-        key = next((part for part in (name, *name.split("/")) if part in self.job.recipe.metrics), "")
-        return name, bool(key) and self.job.recipe.metrics[key].higher_is_better
+        said = self.config.higher_is_better
+        return name, more_is_better(self.job.recipe, name) if said is None else said
 
     def fit(self) -> Result:
         """See Fit.fit."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from a2a_core import A2AError, Options, TrainerConfig, option
+from a2a_core import A2AError, Options, Problem, TrainerConfig, option
 from a2a_core.structures import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
     from torch.optim import Optimizer
 
@@ -142,12 +144,24 @@ class HfTrainer(TrainerConfig):
 
         return HfFit(self, job)
 
+    def misfits(self, recipe: Recipe) -> Iterator[tuple[str, Problem]]:
+        """See TrainerConfig.misfits."""
+        from a2a_hf.best import misnamed
+
+        problem = misnamed(recipe, self.best) if self.best else None
+        if problem is not None:
+            yield "best", problem
+
     def refuse(self, recipe: Recipe, model: nn.Module) -> None:
         """What this trainer cannot do is said before it starts."""
         from a2a_hf.arguments import shares
+        from a2a_hf.best import evaluated as splits
 
+        problems = [problem for _, problem in self.misfits(recipe)]
+        if problems:
+            raise A2AError(problems)
         shares(self, 1)
-        evaluated = recipe.data.keys() - {"train", "test"}
+        evaluated = splits(recipe)
         if not evaluated and (self.load_best or self.patience or self.save == "best"):
             raise A2AError('`load_best`, `patience` and `save = "best"` need a split to evaluate: add [data.validation]')
         window = [key for key, loss in recipe.losses.items() if loss.scope == "window"]
