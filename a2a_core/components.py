@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from a2a_core.options import Component, option
-from a2a_core.structures import Batch, Output, Plan, Processor, Row, Sample, TargetProcessor, Widths
+from a2a_core.structures import Batch, Output, Plan, Processor, Row, Sample, TargetProcessor, TextProcessor, Widths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +114,8 @@ class FusionConfig(Component):
     """Many modalities to one: `[fusion]`."""
 
     kind = "fusion"
+    needs_encoders: ClassVar[bool] = True
+    """False for one that can do without: it reads a text of its own."""
 
     def resolved(self) -> Self:
         """As EncoderConfig.resolved."""
@@ -126,7 +129,8 @@ class FusionConfig(Component):
     def build(self, widths: Mapping[str, int]) -> nn.Module:
         """The module: `.input_width` (None: takes each encoder as it is), `.width`, `forward(encoded, inputs) -> Fused`.
 
-        `widths` are the encoders' own; `encoded` maps encoder -> Tokens of N items (see Tokens.by_sample).
+        `widths` are the encoders' own; `encoded` maps encoder -> Tokens of N items (see Tokens.by_sample). Of one that owns a
+        vocabulary `.vocabulary`, too, and `generate(encoded, inputs, **options)`: the ids that follow each sample's text.
         """
 
     def load(self, module: nn.Module) -> None:
@@ -232,9 +236,16 @@ class CollatorConfig(Component):
         processors: Mapping[str, Processor],
         targets: Mapping[str, TargetProcessor],
         lengths: Mapping[str, Callable[[int], int]],
-        text: Any = None,
+        text: TextProcessor | None = None,
+        modalities: Mapping[str, str] = MappingProxyType({}),
     ) -> Callable[[Sequence[Sample]], Batch]:
-        """Encoders' processors, heads' target processors, tokens after a projector, the fusion's text processor -> collate."""
+        """Encoders' processors, heads' target processors, tokens after a projector, the fusion's text processor -> collate.
+
+        `modalities` says what each encoder reads. What is returned may have two methods more. `read(row, items) -> Text`, of a
+        collator that reads text: called for each row beside its processors, its ValueErrors set the row aside. It reads for
+        prediction (up to where the answer begins) where `targets` has no TextTarget. `group(lengths) -> list[list[int]]`,
+        of one that puts several rows in one place of a batch: it gets each row's tokens, 0 for a row that cannot be read.
+        """
 
 
 class AdapterConfig(Component):

@@ -97,6 +97,8 @@ class A2AModel(PreTrainedModel):
     def _build(self) -> None:
         """Encoders first, for their widths; then the fusion, for its input width; then what stands between and behind."""
         parts = self.parts
+        if parts.fusion.needs_encoders and not parts.encoders:
+            raise A2AError(f"fusion `{parts.fusion.name}` joins what encoders give, and the model has none")
         encoders: dict[str, Any] = {key: encoder.build() for key, encoder in parts.encoders.items()}
         widths = {key: int(module.width) for key, module in encoders.items()}
         fusion: Any = parts.fusion.build(dict(widths))

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import attrs
 
+from a2a_core.components import FusionConfig
 from a2a_core.errors import A2AError, Problem, suggest
 from a2a_core.installed import canonical
+from a2a_core.options import Component
 from a2a_core.plugins import Catalog, left_out
 from a2a_core.recipe.layers import PREFIX, allowed, load_layers
 from a2a_core.recipe.recipe import Recipe
@@ -73,7 +75,7 @@ def load_recipe(
     problems = [*layers.problems, *unmet(layers.tree, found)]
     problems += [*orphans(layers.tree), *misnamed(layers.tree), *thawed(layers.tree)]
     if for_run:
-        problems += absent(layers.tree)
+        problems += [*absent(layers.tree), *senseless(layers.tree, found)]
     recipe = None
     try:
         left_out = () if for_run else without  # by a trained run, whose export has these tables
@@ -169,6 +171,28 @@ def misnamed(tree: Node) -> Iterator[Problem]:
                 yield Problem(text, node.key, "letters, digits, `-` and `_`, a letter first")
             elif kind in MODULES and name in RESERVED:
                 yield Problem(f"{text}: torch's modules have something of that name", node.key)
+
+
+def used(node: Node | None, kind: str, catalog: Catalog) -> type[Component] | None:
+    """The class of a component's table; None where that cannot be told, which is reported elsewhere."""
+    use = node.get("use") if node is not None else None
+    if use is None or not isinstance(use.value, str):
+        return None
+    try:
+        return catalog.find(kind, use.value)
+    except A2AError:
+        return None
+
+
+def senseless(tree: Node, catalog: Catalog) -> Iterator[Problem]:
+    """A fusion that would have nothing to join."""
+    node = tree.get("fusion")
+    cls = used(node, "fusion", catalog)
+    if node is None or cls is None or not issubclass(cls, FusionConfig) or not cls.needs_encoders:
+        return
+    if not table(tree, "encoders"):
+        text = f"fusion `{cls.name}` joins what encoders give, and there is none"
+        yield Problem(text, node.key, "add a table, such as `[encoders.image]`")
 
 
 def misfits(recipe: Recipe, tree: Node) -> Iterator[Problem]:

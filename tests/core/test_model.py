@@ -130,6 +130,14 @@ def test_weights_that_do_not_fit_are_an_error(model: A2AModel, tmp_path: Path, f
         A2AModel.from_pretrained(tmp_path)
 
 
+def test_a_fusion_of_nothing_is_not_built(toy_parts: Callable[..., Parts], monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = toy_parts(encoders={})
+    with pytest.raises(A2AError, match="fusion `reference` joins what encoders give"):
+        A2AModel.from_parts(parts)
+    monkeypatch.setattr(type(parts.fusion), "needs_encoders", False)
+    assert len(A2AModel.from_parts(parts).encoders) == 0
+
+
 def test_it_builds_on_the_meta_device(toy_parts: Callable[..., Parts]) -> None:
     parts = toy_parts()
     with torch.device("meta"):

@@ -51,6 +51,28 @@ def test_dangling_references(problems) -> None:
     ]
 
 
+def test_a_fusion_of_nothing(problems, load, whole) -> None:
+    (found,) = problems(whole, without=["encoders.image"], for_run=True)
+    assert found == "12: fusion `concat` joins what encoders give, and there is none | add a table, such as `[encoders.image]`"
+    assert load(whole, without=["encoders.image"]).recipe.encoders == {}
+
+
+def test_a_fusion_may_say_that_it_needs_no_encoders(make_plugin, write, acme, whole) -> None:
+    source = '''
+from a2a_core import FusionConfig
+
+class Reader(FusionConfig):
+    """Reads a text of its own."""
+    name = "reader"
+    needs_encoders = False
+    def build(self, widths): ...
+'''
+    make_plugin("acme-reader", {"a2a_fusions": {"reader": "acme_reader.parts:Reader"}}, parts=source)
+    text = whole.replace('use = "concat"', 'use = "reader"')
+    loaded = load_recipe(write(text), Catalog.installed(), (), ["encoders.image"], environ={}, for_run=True)
+    assert loaded.recipe.encoders == {}
+
+
 def test_a_default_can_dangle_too(make_plugin, write, acme) -> None:
     source = '''
 from a2a_core import MetricConfig, option
