@@ -8,10 +8,10 @@ from pathlib import Path
 
 import attrs
 
-from a2a_core.components import FusionConfig
+from a2a_core.components import EncoderConfig, FusionConfig
 from a2a_core.errors import A2AError, Problem, suggest
 from a2a_core.installed import canonical
-from a2a_core.options import Component
+from a2a_core.options import Component, defined_by
 from a2a_core.plugins import Catalog, left_out
 from a2a_core.recipe.layers import PREFIX, allowed, load_layers
 from a2a_core.recipe.recipe import Recipe
@@ -73,7 +73,7 @@ def load_recipe(
     allow = allowed([layers.tree])
     found = Catalog.installed(allow) if catalog is None else catalog.narrowed(allow)
     problems = [*layers.problems, *unmet(layers.tree, found)]
-    problems += [*orphans(layers.tree), *misnamed(layers.tree), *thawed(layers.tree)]
+    problems += [*orphans(layers.tree), *misnamed(layers.tree), *thawed(layers.tree, found)]
     if for_run:
         problems += [*absent(layers.tree), *senseless(layers.tree, found)]
     recipe = None
@@ -120,6 +120,17 @@ def table(tree: Node, name: str) -> dict[str, Node]:
     return node.value if node is not None and isinstance(node.value, dict) else {}
 
 
+def used(node: Node | None, kind: str, catalog: Catalog) -> type[Component] | None:
+    """The class of a component's table; None where that cannot be told, which is reported elsewhere."""
+    use = node.get("use") if node is not None else None
+    if use is None or not isinstance(use.value, str):
+        return None
+    try:
+        return catalog.find(kind, use.value)
+    except A2AError:
+        return None
+
+
 def unmet(tree: Node, catalog: Catalog) -> Iterator[Problem]:
     """`plugins.require` that is not met."""
     node = tree.get("plugins", "require")
@@ -153,9 +164,12 @@ def orphans(tree: Node) -> Iterator[Problem]:
             yield Problem(f"projector `{name}` has no encoder", node.key, suggest(name, encoders))
 
 
-def thawed(tree: Node) -> Iterator[Problem]:
-    """Encoders whose tokens shall be kept though they are trained."""
+def thawed(tree: Node, catalog: Catalog) -> Iterator[Problem]:
+    """Encoders whose tokens shall be kept though they are trained; an option of their own by that name is their affair."""
     for name, node in table(tree, "encoders").items():
+        cls = used(node, "encoder", catalog)
+        if cls is None or defined_by(cls, "cache") is not EncoderConfig:
+            continue
         cache, freeze = node.get("cache"), node.get("freeze")
         if cache is not None and cache.value is True and (freeze is None or freeze.value is not True):
             text = f"`encoders.{name}.cache = true` needs `freeze = true`: a trained encoder's tokens change with each step"
@@ -171,17 +185,6 @@ def misnamed(tree: Node) -> Iterator[Problem]:
                 yield Problem(text, node.key, "letters, digits, `-` and `_`, a letter first")
             elif kind in MODULES and name in RESERVED:
                 yield Problem(f"{text}: torch's modules have something of that name", node.key)
-
-
-def used(node: Node | None, kind: str, catalog: Catalog) -> type[Component] | None:
-    """The class of a component's table; None where that cannot be told, which is reported elsewhere."""
-    use = node.get("use") if node is not None else None
-    if use is None or not isinstance(use.value, str):
-        return None
-    try:
-        return catalog.find(kind, use.value)
-    except A2AError:
-        return None
 
 
 def senseless(tree: Node, catalog: Catalog) -> Iterator[Problem]:

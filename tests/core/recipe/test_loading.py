@@ -73,6 +73,29 @@ class Reader(FusionConfig):
     assert loaded.recipe.encoders == {}
 
 
+def test_only_frozen_tokens_are_kept(problems, load) -> None:
+    text = '[encoders.image]\nuse = "patch"\ncache = true\n'
+    (found,) = problems(text)
+    assert found.startswith("3: `encoders.image.cache = true` needs `freeze = true`")
+    assert load(f"{text}freeze = true\n").recipe.encoders["image"].cache is True
+
+
+def test_a_strangers_own_cache_is_its_own_affair(make_plugin, write, acme) -> None:
+    source = '''
+from a2a_core import EncoderConfig, option
+
+class Own(EncoderConfig):
+    """Keeps what it has decoded."""
+    name = "own"
+    cache: bool = option("keep decoded pictures", default=False)
+    def processor(self): ...
+    def build(self): ...
+'''
+    make_plugin("acme-own", {"a2a_encoders": {"own": "acme_own.parts:Own"}}, parts=source)
+    loaded = load_recipe(write('[encoders.image]\nuse = "own"\ncache = true\n'), Catalog.installed(), environ={})
+    assert loaded.recipe.encoders["image"].cache is True
+
+
 def test_a_default_can_dangle_too(make_plugin, write, acme) -> None:
     source = '''
 from a2a_core import MetricConfig, option
