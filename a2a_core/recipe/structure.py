@@ -275,7 +275,7 @@ class Structurer:
             for name in [name for name in node.value if name in error.extra_fields][: MOST + 1]:
                 yield Problem(f"unknown key `{name}` for {self.title(cls, node)}", node[name].key, suggest(name, names, where))
         elif isinstance(error, KeyError) and error.args[0] in (missing := self.missing(cls, node)):
-            yield Problem(f"{self.title(cls, node)} needs `{error.args[0]}`", node.key, missing[error.args[0]])
+            yield self.lacking(cls, node, error.args[0], missing[error.args[0]])
         elif getattr(error, "__notes__", None):
             raise error  # from a hook of ours: a mistake of ours
         elif isinstance(error, ValueError):
@@ -283,6 +283,13 @@ class Structurer:
         else:
             text = f"{self.title(cls, node)}: its check() fails: {type(error).__name__}: {error}"
             yield Problem(text, node.key, "tell its authors")
+
+    def lacking(self, cls: type[Any], node: Node, name: str, what: str) -> Problem:
+        """A required key that is not there; it may have been, until `use` was changed."""
+        text, gone = f"{self.title(cls, node)} needs `{name}`", node.former and node.former.get(name)
+        if not gone:
+            return Problem(text, node.key, what)
+        return Problem(text, node["use"].at, f"another `use` starts its table anew, without the `{name}` of {gone.at}")
 
     def missing(self, cls: type[Any], node: Node) -> dict[str, str]:
         """Required keys that are not there, and what they are."""

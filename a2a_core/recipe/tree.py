@@ -75,10 +75,12 @@ class Setting(Document):
 class Node:
     """A scalar, a list of nodes or a table of nodes, and the document that says so."""
 
-    __slots__ = ("document", "path", "value")
+    __slots__ = ("document", "former", "path", "value")
 
-    def __init__(self, value: Any, document: Document, path: Key = ()) -> None:
+    def __init__(self, value: Any, document: Document, path: Key = (), former: Node | None = None) -> None:
         self.value, self.document, self.path = value, document, path
+        self.former = former
+        """The table that this one, of another `use`, took the place of."""
 
     @property
     def at(self) -> Origin:
@@ -124,12 +126,13 @@ def merge(below: Node, above: Node) -> Node:
     """Tables merge key by key; lists and scalars replace; another `use` starts its table anew."""
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return above
-    merged = {} if another(below.get("use"), above.get("use")) else dict(below.value)
+    anew = another(below.get("use"), above.get("use"))
+    merged = {} if anew else dict(below.value)
     for name, node in above.value.items():
         merged[name] = merge(merged[name], node) if name in merged else node
     # a table is where a file writes it; a setting from outside only changes a value in it
     home = below if isinstance(above.document, Setting) else above
-    return Node(merged, home.document, home.path)
+    return Node(merged, home.document, home.path, below if anew else below.former)
 
 
 def another(below: Node | None, above: Node | None) -> bool:
@@ -149,4 +152,4 @@ def without(table: Node, names: tuple[str, ...]) -> Node:
         left = table.value | {name: without(table.value[name], tuple(rest))}
     else:
         left = {key: node for key, node in table.value.items() if key != name}
-    return Node(left, table.document, table.path)
+    return Node(left, table.document, table.path, table.former)

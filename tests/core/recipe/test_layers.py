@@ -46,6 +46,24 @@ def test_another_use_starts_its_table_anew(load, write) -> None:
     assert load(text).recipe.losses["ce"].smoothing == 0.1
 
 
+def test_a_table_from_outside_is_merged(load) -> None:
+    text = '[encoders.image]\nuse = "patch"\nwidth = 96\ndropout = 0.5\n'
+    image = load(text, ["encoders.image={ width = 6 }"]).recipe.encoders["image"]
+    assert (image.width, image.dropout) == (6, 0.5)
+
+
+def test_what_another_use_took_away_is_said(problems, write) -> None:
+    write('[losses.ce]\nuse = "cross-entropy"\nhead = "a"\n[heads.a]\nuse = "classify"\n', "base.toml")
+    lost = "loss `twice` (acme-parts 0.1.0) needs `head` | another `use` starts its table anew, without the `head` of "
+    inner = "loss `twice` (acme-parts 0.1.0) needs `inner` | what is doubled"
+    text = 'extends = "base.toml"\n[losses.ce]\nuse = "twice"\n'
+    assert problems(text) == [f"2: {inner}", f"3: {lost}base.toml:3"]
+    assert problems('extends = "base.toml"', ["losses.ce.use=twice", "losses.ce.weight=2"]) == [
+        f"0: {lost}base.toml:3",
+        f"1: {inner}",
+    ]
+
+
 def test_without(load, write) -> None:
     write('[encoders.image]\nuse = "patch"\n[encoders.sound]\nuse = "patch"\n', "base.toml")
     recipe = load('extends = "base.toml"\nwithout = ["encoders.sound"]\n').recipe
