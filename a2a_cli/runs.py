@@ -66,7 +66,7 @@ def row(run: Run) -> list[str]:
         when(state.get("started")),
         shown(steps(run)),
         os.path.relpath(recipe) if isinstance(recipe, str) else "-",
-        headline(dict(numbers(state.get("results")))),
+        headline(run, dict(numbers(state.get("results")))),
     ]
 
 
@@ -114,15 +114,23 @@ def numbers(results: object, prefix: str = "") -> Iterator[tuple[str, float]]:
 
 
 def is_loss(name: str) -> bool:
-    """`validation/loss`, `validation/loss/digit/cross-entropy`."""
-    return "loss" in name.split("/")
+    """`validation/loss`, `validation/loss/digit/cross-entropy`, `validation/head_loss/digit`."""
+    return not {"loss", "head_loss"}.isdisjoint(name.split("/"))
 
 
-def headline(results: Mapping[str, float]) -> str:
-    """The result to show when there is room for one: a metric of a held-out split, if there is any."""
+def headline(run: Run, results: Mapping[str, float]) -> str:
+    """The result to show when there is room for one: what the recipe cares for most, of a held-out split if there is any."""
+    from a2a_cli.settings import priorities
+
     if not results:
         return "-"
-    name = min(results, key=lambda name: (is_loss(name), name.startswith("train/")))
+    wanted = priorities(run)
+
+    def place(name: str) -> tuple[int, bool, bool]:
+        rank = min((rank for rank, each in enumerate(wanted) if each in (name, name.partition("/")[2])), default=len(wanted))
+        return rank, is_loss(name), name.startswith("train/")
+
+    name = min(results, key=place)
     return f"{name} {shown(results[name])}"
 
 

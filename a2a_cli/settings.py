@@ -71,6 +71,19 @@ def default(field: attrs.Attribute[Any]) -> Any:
     return made.factory() if isinstance(made, attrs.Factory) else made  # type: ignore[arg-type]
 
 
+def priorities(run: Run) -> list[str]:
+    """Names of results, what the run's recipe cares for most first: `trainer.best`, then the metrics of each head in turn."""
+    try:
+        settings = written(run)
+    except A2AError:
+        return []
+    keys = {tuple(name.split(".")): value for name, value in settings.items()}
+    heads = [key[1] for key in keys if key[0] == "heads" and key[2:] == ("use",)]
+    judged = {key[1]: head for key, head in keys.items() if key[0] == "metrics" and key[2:] == ("head",)}
+    best = settings.get("trainer.best")
+    return [*([best] if best else []), *(metric for head in heads for metric, its in judged.items() if its == head)]
+
+
 def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Settings that are not the same in all runs, a value a run."""
     each = [written(run) for run in runs]

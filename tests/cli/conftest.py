@@ -62,6 +62,7 @@ class Walk(Part, TrainerConfig):
     name = "hf"
     epochs: int = option("passes over the rows", default=1, gt=0)
     learning_rate: float = option("step size", default=0.001, gt=0)
+    best: str = option("the metric that counts", default="")
 
 class Graft(AdapterConfig):
     """Something added."""

@@ -59,6 +59,30 @@ def test_list_shows_the_newest_first(make_run, run) -> None:
     assert lines[2][-4:] == ["40", "recipe.toml", "validation/hits", "0.9713"]
 
 
+@pytest.mark.parametrize(
+    ("best", "shown"),
+    [
+        ("", "validation/hits"),
+        ("strokes", "validation/strokes"),
+        ("test/strokes", "test/strokes"),
+        ("head_loss/digit", "validation/head_loss/digit"),
+    ],
+)
+def test_list_shows_the_metric_that_counts(recipe: Path, make_run, run, best: str, shown: str) -> None:
+    other = '[heads.pen]\nuse = "guess"\n[metrics.strokes]\nuse = "errors"\nhead = "pen"\n'
+    recipe.write_text(recipe.read_text().replace("[metrics.hits]", f"{other}[metrics.hits]"))
+    found = {"loss": 0.2, "loss/digit/miss": 0.1, "head_loss/digit": 0.3, "head_loss/pen": 0.4, "strokes": 0.5, "hits": 0.6}
+    make_run("one", f'trainer.best="{best}"', results={"train": found, "validation": found, "test": found})
+    name, value = run("runs", "list").output.splitlines()[1].split()[-2:]
+    assert (name, float(value)) == (shown, found[shown.partition("/")[2]])
+
+
+def test_list_shows_a_metric_of_a_run_without_a_recipe(make_run, run) -> None:
+    found = {"loss": 0.2, "head_loss/digit": 0.3, "hits": 0.6}
+    make_run("one", results={"validation": found}).recipe.unlink()
+    assert run("runs", "list").output.splitlines()[1].split()[-2:] == ["validation/hits", "0.6"]
+
+
 def test_a_run_that_nobody_holds_was_killed(make_run, run) -> None:
     make_run("gone", status="running")
     hold(make_run("alive", status="running").folder)
