@@ -20,7 +20,25 @@ from a2a_core.components import (
 from a2a_core.errors import A2AError, Problem, RunFailed
 from a2a_core.hookspecs import hookimpl
 from a2a_core.options import Options, option
-from a2a_core.structures import Batch, Fused, Item, Output, Processor, Row, Sample, Segment, TargetProcessor, Tokens, Widths
+from a2a_core.structures import (
+    Batch,
+    Fused,
+    Item,
+    Medium,
+    Output,
+    Processor,
+    Row,
+    Sample,
+    Segment,
+    Span,
+    TargetProcessor,
+    Text,
+    TextProcessor,
+    TextTarget,
+    Tokens,
+    Unembed,
+    Widths,
+)
 
 __all__ = [
     "A2AError",
@@ -35,6 +53,7 @@ __all__ = [
     "HeadConfig",
     "Item",
     "LossConfig",
+    "Medium",
     "Metric",
     "MetricConfig",
     "Options",
@@ -49,9 +68,14 @@ __all__ = [
     "Sample",
     "Segment",
     "SourceConfig",
+    "Span",
     "TargetProcessor",
+    "Text",
+    "TextProcessor",
+    "TextTarget",
     "Tokens",
     "TrainerConfig",
+    "Unembed",
     "Widths",
     "hookimpl",
     "option",

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from a2a_core.options import Component, option
-from a2a_core.structures import Batch, Output, Plan, Processor, Row, Sample, TargetProcessor, TextProcessor, Widths
+from a2a_core.structures import Batch, Medium, Output, Plan, Processor, Row, Sample, TargetProcessor, TextProcessor, Widths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,14 +116,20 @@ class FusionConfig(Component):
     kind = "fusion"
     needs_encoders: ClassVar[bool] = True
     """False for one that can do without: it reads a text of its own."""
+    reads_text: ClassVar[bool] = False
+    """It owns a vocabulary: `processor` gives a text processor, and `[collator]` must be one that reads text."""
 
     def resolved(self) -> Self:
         """As EncoderConfig.resolved."""
         return self
 
-    def processor(self) -> Any:
+    def processor(self) -> TextProcessor | None:
         """The text processor of a fusion that owns a vocabulary, else None."""
         return None
+
+    def media(self) -> Mapping[str, Medium]:
+        """Media that it reads itself, without an encoder: it finds each in `inputs` under its name, as an encoder would."""
+        return {}
 
     @abstractmethod
     def build(self, widths: Mapping[str, int]) -> nn.Module:
@@ -229,6 +235,8 @@ class CollatorConfig(Component):
     """Samples to a batch: `[collator]`."""
 
     kind = "collator"
+    reads_text: ClassVar[bool] = False
+    """It makes `inputs["text"]`, for a fusion that owns a vocabulary."""
 
     @abstractmethod
     def build(

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from a2a_core.components import EncoderConfig, RecordingConfig
 from a2a_core.errors import A2AError
-from a2a_core.structures import Batch, Item, Processor, Row, Sample, Segment, TargetProcessor
+from a2a_core.structures import Batch, Item, Medium, Processor, Row, Sample, Segment, TargetProcessor, Text
 
 if TYPE_CHECKING:
     from a2a_core.components import Rows
@@ -30,15 +30,8 @@ class BadRow(NamedTuple):
     reason: str
 
 
-class Medium(NamedTuple):
-    """How an encoder's items are read from a row."""
-
-    field: str
-    file: bool
-    processor: Processor
-    start: str = ""
-    end: str = ""
-    """The row's fields that bound a segment of it."""
+Read = Callable[[Row, Mapping[str, Sequence[Item]]], Text]
+"""A row and its items to its text; ValueError for a row that has none, or another number of media than its text names."""
 
 
 class Features(Protocol):
@@ -49,12 +42,20 @@ class Features(Protocol):
 
 
 class Prepared(Dataset[Sample | BadRow]):
-    """Rows, processed when they are asked for; unless `bare` ones are welcome, each needs something for an encoder."""
+    """Rows, processed when they are asked for; unless `bare` ones are welcome, each needs something for an encoder.
+
+    `read` makes a row's text, where the collator reads text.
+    """
 
     def __init__(
-        self, rows: Rows, media: Mapping[str, Medium], targets: Mapping[str, TargetProcessor], bare: bool = True
+        self,
+        rows: Rows,
+        media: Mapping[str, Medium],
+        targets: Mapping[str, TargetProcessor],
+        bare: bool = True,
+        read: Read | None = None,
     ) -> None:
-        self.rows, self.media, self.targets, self.bare = rows, media, targets, bare
+        self.rows, self.media, self.targets, self.bare, self.read = rows, media, targets, bare, read
         self.features: dict[str, Features] = {}
         """Encoders whose tokens were computed beforehand: their media are not opened any more."""
 
@@ -69,10 +70,11 @@ class Prepared(Dataset[Sample | BadRow]):
                 fields = " or ".join(f"`{medium.field}`" for medium in self.media.values())
                 raise ValueError(f"there is nothing in field {fields}")
             targets = {key: target(row.fields) for key, target in self.targets.items()}
+            text = self.read(row, items) if self.read is not None else None
         except Exception as error:  # whatever a processor raises is this row's fault, until too many rows have it
             known = isinstance(error, (ValueError, OSError))
             return BadRow(row, str(error) if known else f"{type(error).__name__}: {error}")
-        return Sample(row, items, targets)
+        return Sample(row, items, targets, text)
 
     def items_at(self, index: int, row: Row, key: str) -> Sequence[Item]:
         """One modality of one row, out of what was computed beforehand where there is that."""
@@ -134,6 +136,10 @@ def second(row: Row, field: str) -> float | None:
     return float(value)
 
 
+Group = Callable[[Sequence[int]], list[list[int]]]
+"""Each row's tokens (0: it cannot be used), in an order of chance, to the rows that share a place in a batch, by index."""
+
+
 class Collate:
     """Samples to a batch, with its encoders' `tokens` counted and its `bad` rows beside it.
 
@@ -142,6 +148,8 @@ class Collate:
 
     def __init__(self, collate: Callable[[Sequence[Sample]], Batch]) -> None:
         self.collate = collate
+        self.read: Read | None = getattr(collate, "read", None)
+        self.group: Group | None = getattr(collate, "group", None)
 
     def __call__(self, samples: Sequence[Sample | BadRow]) -> Batch:
         """One batch."""
@@ -157,14 +165,22 @@ class Collate:
 class Batches(Sampler[list[int]]):
     """One rank's batches of an epoch: a function of seed and epoch alone, each row exactly once over all ranks.
 
-    Every rank has the same number of batches; in the last, ranks may have fewer rows than others, or none.
+    Every rank has the same number of batches; in the last, ranks may have fewer rows than others, or none. Where rows were
+    put into `groups` (packed, say), `length` and `batch_size` count those, and only rows in one are read.
     """
 
     def __init__(
-        self, length: int, batch_size: int, shuffle: bool = False, seed: int = 0, rank: int = 0, ranks: int = 1
+        self,
+        length: int,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        groups: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self.length, self.batch_size, self.shuffle, self.seed = length, batch_size, shuffle, seed
-        self.rank, self.ranks, self.epoch = rank, ranks, 0
+        self.rank, self.ranks, self.epoch, self.groups = rank, ranks, 0, groups
 
     def set_epoch(self, epoch: int) -> None:
         """Another epoch, another order."""
@@ -180,7 +196,8 @@ class Batches(Sampler[list[int]]):
             order = torch.randperm(self.length, generator=generator)
         together = self.batch_size * self.ranks
         for start in range(0, self.length, together):
-            yield order[start + self.rank : start + together : self.ranks].tolist()
+            chosen = order[start + self.rank : start + together : self.ranks].tolist()
+            yield chosen if self.groups is None else [row for group in chosen for row in self.groups[group]]
 
 
 class Loader(DataLoader[Any]):
@@ -212,22 +229,24 @@ def leave_interrupts(_: int) -> None:
     os.setpgrp()
 
 
-def prepare(rows: Rows, parts: Parts, labelled: bool = True) -> Prepared:
-    """Rows with the processors of a model's parts.
+def prepare(rows: Rows, parts: Parts, labelled: bool = True, read: Read | None = None) -> Prepared:
+    """Rows with the processors of a model's parts; `read` is that of the collator (see Collate).
 
     `labelled = False` leaves targets out (prediction). A row without any of the modalities is then one that cannot be
-    answered, unless the fusion reads text; in training it has a label to learn the prior from.
+    answered, unless text is read; in training it has a label to learn the prior from.
     """
-    media = {key: medium(key, encoder) for key, encoder in parts.encoders.items()}
-    return Prepared(
-        rows, media, target_processors(parts) if labelled else {}, bare=labelled or parts.fusion.processor() is not None
-    )
+    return Prepared(rows, media(parts), target_processors(parts) if labelled else {}, labelled or read is not None, read)
+
+
+def media(parts: Parts) -> dict[str, Medium]:
+    """What is read from a row, by encoder, and by the names of what the fusion reads itself."""
+    return {key: medium(key, encoder) for key, encoder in parts.encoders.items()} | dict(parts.fusion.media())
 
 
 def medium(key: str, encoder: EncoderConfig) -> Medium:
     """How an encoder, of this name, reads a row."""
     bounds = (encoder.start, encoder.end) if isinstance(encoder, RecordingConfig) else ("", "")
-    return Medium(encoder.field or key, encoder.reads == "file", encoder.processor(), *bounds)
+    return Medium(encoder.field or key, encoder.reads == "file", encoder.processor(), *bounds, modality=encoder.modality)
 
 
 def target_processors(parts: Parts) -> dict[str, TargetProcessor]:
@@ -241,9 +260,11 @@ def collator(
 ) -> Collate:
     """The recipe's collator for a model's parts; `processors` stand in for encoders' own."""
     lengths = {key: projector.length for key, projector in parts.projectors.items()}
-    every = {key: processors.get(key) or encoder.processor() for key, encoder in parts.encoders.items()}
+    every = media(parts)
+    chosen = {key: processors.get(key) or each.processor for key, each in every.items()}
+    modalities = {key: each.modality for key, each in every.items()}
     targets = target_processors(parts) if labelled else {}
-    return Collate(config.build(every, targets, lengths, parts.fusion.processor()))
+    return Collate(config.build(chosen, targets, lengths, parts.fusion.processor(), modalities))
 
 
 def absent(rows: Rows, parts: Parts) -> list[str]:

@@ -59,8 +59,9 @@ def measure(trained: Trained, split: str, rows: Rows, batch_size: int) -> tuple[
     """One split's loss and metrics, and the rows that could not be read."""
     loaded, model = trained
     bad: list[BadRow] = []
-    data = prepare(rows, model.parts)
-    batches = load(data, collator(loaded.recipe.collator, model.parts), Batches(len(data), batch_size))
+    collate = collator(loaded.recipe.collator, model.parts)
+    data = prepare(rows, model.parts, read=collate.read)
+    batches = load(data, collate, Batches(len(data), batch_size))
     metrics = build_metrics(loaded.recipe.metrics, model.parts.heads)
     values = evaluate(model, batches, metrics, bad.extend, lambda: precision(trained))
     if len(bad) == len(data):
@@ -107,7 +108,7 @@ def predict(trained: Trained, rows: Iterable[Row], batch_size: int) -> Iterator[
     device = next(model.parameters()).device
     columns: Mapping[str, str] = getattr(loaded.recipe.data.get("train"), "columns", {})
     for chunk in batched(rows, batch_size):
-        data = prepare(Lines([renamed(row, columns) for row in chunk]), model.parts, labelled=False)
+        data = prepare(Lines([renamed(row, columns) for row in chunk]), model.parts, labelled=False, read=collate.read)
         samples = [data[index] for index in range(len(data))]
         batch = collate(samples)
         with torch.inference_mode(), precision(trained):

@@ -80,8 +80,9 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     model = A2AModel.from_parts(parts) if resume is None else A2AModel(A2AConfig.from_pretrained(resume), parts)
     trainable(model)
     build_metrics(recipe.metrics, parts.heads)  # what does not fit its head is said now, not at the first evaluation
-    data = {split: prepare(each, parts) for split, each in rows.items()}
-    return Job(recipe, run, model, data, collator(recipe.collator, parts), reporter, resume)
+    collate = collator(recipe.collator, parts)
+    data = {split: prepare(each, parts, read=collate.read) for split, each in rows.items()}
+    return Job(recipe, run, model, data, collate, reporter, resume)
 
 
 def opened(split: str, source: SourceConfig) -> Rows:

@@ -5,7 +5,7 @@ N counts items (one picture, one sound), B samples, T tokens, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Batch = dict[str, Any]
-"""{"inputs": {"size": B, <encoder>: {"tensors", "row", "slot", "slots"}, …}, "targets": {<head>: {name: tensor}}, "ids"}"""
+"""{"inputs": {"size": B, <encoder>: {"tensors", "row", "slot", "slots"}, …}, "targets": {<head>: {name: tensor}}, "ids"}
+
+Where a collator reads text, `inputs["text"]` has the samples' texts one behind the other, T tokens in all: `ids` (T,),
+`positions` (T,) that start at 0 in each, `lengths`, a list of B numbers that add up to T, and `media`, encoder -> places (P,)
+of its items' tokens, in order.
+"""
 
 
 ROUNDED = 1.0
@@ -58,12 +63,53 @@ class Item(NamedTuple):
     length: int
 
 
+class Medium(NamedTuple):
+    """How the items of an encoder, or of a fusion that reads media itself, are read from a row."""
+
+    field: str
+    file: bool
+    processor: Processor
+    start: str = ""
+    end: str = ""
+    """The row's fields that bound a segment of it."""
+    modality: str = ""
+
+
+class Span(NamedTuple):
+    """A stretch of a row's text, tokens `start` to `end` (not included): who speaks there, and what it is marked as."""
+
+    start: int
+    end: int
+    role: str
+    tag: str = ""
+
+
+class Text(NamedTuple):
+    """A row's text as T tokens, a medium's own tokens among them.
+
+    `ids` (T,) int64, in a medium's places any id; `weights` (T,) float32, how much a token counts as one to be predicted, 0
+    not at all; `media` encoder -> places (P,) int64 of its items' tokens, in order.
+    """
+
+    ids: Tensor
+    weights: Tensor
+    media: Mapping[str, Tensor] = {}
+    spans: Sequence[Span] = ()
+
+    @property
+    def length(self) -> int:
+        """T."""
+        return len(self.ids)
+
+
 class Sample(NamedTuple):
-    """One row, processed: 0..n items for each encoder, and each head's encoded target (None: not labelled)."""
+    """One row, processed: 0..n items for each encoder, each head's encoded target (None: not labelled), its text."""
 
     row: Row
     items: Mapping[str, Sequence[Item]]
     targets: Mapping[str, Any]
+    text: Text | None = None
+    """What the collator read, where it reads text (see CollatorConfig.build)."""
 
 
 class Tokens(NamedTuple):
@@ -104,20 +150,32 @@ class Widths(NamedTuple):
     vocabulary: int | None = None
 
 
+class Unembed(Protocol):
+    """Hidden states to logits, lent by a fusion; its parameters, so that logits can be made and forgotten by chunks."""
+
+    def __call__(self, hidden: Tensor, /) -> Tensor:
+        """(S, C) -> (S, vocabulary)."""
+
+    def parameters(self) -> Iterable[Tensor]:
+        """Those that logits depend on."""
+
+
 class Fused(NamedTuple):
     """What a fusion makes of the encoders' tokens.
 
-    `tokens` by sample (B, T, C); `pooled` (B, C); `parts` each modality's tokens; `unembed` hidden states -> logits where
-    the fusion owns a vocabulary. None where a fusion has no such thing. `encoded` is the model's to add: what the fusion was
-    given, each encoder's tokens by item, before any modality saw another.
+    `tokens` by sample (B, T, C); `pooled` (B, C); `parts` each modality's tokens. Of a fusion that owns a vocabulary
+    `hidden` (T, C), the states at all of the batch's text tokens in the order of `inputs["text"]`, and `unembed`, which makes
+    logits of them. None where a fusion has no such thing. `encoded` is the model's to add: what the fusion was given, each
+    encoder's tokens by item, before any modality saw another.
     """
 
     size: int
     tokens: Tokens | None = None
     pooled: Tensor | None = None
     parts: Mapping[str, Tokens] = {}
-    unembed: Callable[[Tensor], Tensor] | None = None
+    unembed: Unembed | None = None
     encoded: Mapping[str, Tokens] = {}
+    hidden: Tensor | None = None
 
 
 class Output(NamedTuple):
@@ -146,6 +204,23 @@ class Processor(Protocol):
         """A finite item, as short as may be, for batches in which the modality is absent."""
 
 
+class TextProcessor(Protocol):
+    """What a fusion reads and writes text with. Picklable."""
+
+    tokenizer: Any
+    """transformers' PreTrainedTokenizerFast, with its chat template where it has one."""
+    max_length: int | None
+    """Tokens that the fusion has positions for; None: any number."""
+    parts: bool
+    """Its chat template renders messages whose content is a list of parts, media among them; else texts with placeholders."""
+
+    def placeholder(self, modality: str) -> str:
+        """What stands for a medium in a text: one token of the tokenizer. ValueError for a modality that it does not take."""
+
+    def expanded(self, modality: str, item: Item, length: int) -> tuple[Sequence[int], Sequence[bool]]:
+        """The ids that a placeholder becomes, and which of them are the medium's own, `length` of them."""
+
+
 class TargetProcessor(Protocol):
     """A row's label -> what a head's losses compare with. Picklable."""
 
@@ -154,6 +229,24 @@ class TargetProcessor(Protocol):
 
     def pad(self, targets: Sequence[Any]) -> dict[str, Tensor]:
         """Encoded targets as tensors with dimension 0 = samples; None becomes what the losses ignore."""
+
+
+class TextTarget:
+    """The target processor of a head that predicts text itself: the collator makes its targets, no field of the row has them.
+
+    `index` (S,) places in `inputs["text"]` whose next token is supervised; `labels` (S,) that token; `weights` (S,) how much
+    it counts; `row` (S,) its sample.
+    """
+
+    def __call__(self, fields: Mapping[str, Any]) -> None:
+        """Nothing: what is supervised stands in the text."""
+
+    def pad(self, targets: Sequence[Any]) -> dict[str, Tensor]:
+        """Nothing is supervised."""
+        import torch
+
+        none = torch.zeros(0, dtype=torch.int64)
+        return {"index": none, "labels": none, "weights": torch.zeros(0), "row": none}
 
 
 class Plan(NamedTuple):

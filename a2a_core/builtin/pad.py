@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from a2a_core.components import CollatorConfig
-from a2a_core.structures import Batch, Processor, Sample, TargetProcessor
+from a2a_core.structures import Batch, Processor, Sample, TargetProcessor, TextProcessor
 
 
 class PadCollator(CollatorConfig):
@@ -23,7 +24,8 @@ class PadCollator(CollatorConfig):
         processors: Mapping[str, Processor],
         targets: Mapping[str, TargetProcessor],
         lengths: Mapping[str, Callable[[int], int]],
-        text: Any = None,
+        text: TextProcessor | None = None,
+        modalities: Mapping[str, str] = MappingProxyType({}),
     ) -> Callable[[Sequence[Sample]], Batch]:
         """See CollatorConfig.build."""
         return Pad(processors, targets)

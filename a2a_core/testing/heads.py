@@ -14,7 +14,7 @@ from torch import Tensor
 
 from a2a_core.components import HeadConfig
 from a2a_core.errors import A2AError
-from a2a_core.structures import Fused, TargetProcessor, Tokens, Widths
+from a2a_core.structures import Fused, TargetProcessor, TextTarget, Tokens, Widths
 from a2a_core.testing.check import NotApplicable, attempt, expect, fail, raised
 from a2a_core.testing.compare import finite, numbers, same, seeded
 from a2a_core.testing.modules import MODULES, listed, shapes
@@ -74,11 +74,12 @@ class HeadSubject(ModuleSubject[HeadConfig]):
         return self.resolved.build(self.spec)
 
     def fused(self, *lengths: int, seed: int = 0) -> Fused:
-        """Samples of so many tokens; what padding holds must not matter."""
+        """Samples of so many tokens; what padding holds must not matter. NotApplicable for a head that predicts text."""
+        refuse_text(self.processor)
         made = {key: padded(lengths, width, seed + width) for key, width in {"": WIDTH, **PARTS}.items()}
         encoded = {key: padded(lengths, width, seed - width) for key, width in PARTS.items()}
         pooled = torch.stack([numbers(WIDTH, seed=seed + length) for length in lengths])
-        return Fused(len(lengths), made.pop(""), pooled, made, unembedding if self.spec.vocabulary else None, encoded)
+        return Fused(len(lengths), made.pop(""), pooled, made, Unembedding() if self.spec.vocabulary else None, encoded)
 
     def arguments(self) -> tuple[Any, ...]:
         """Three samples."""
@@ -99,9 +100,22 @@ class HeadSubject(ModuleSubject[HeadConfig]):
         return dict(result)
 
 
-def unembedding(hidden: Tensor) -> Tensor:
+class Unembedding:
     """Hidden states (..., C) -> logits over the vocabulary."""
-    return hidden @ numbers(WIDTH, VOCABULARY, seed=1).to(hidden)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """The product with fixed numbers."""
+        return hidden @ numbers(WIDTH, VOCABULARY, seed=1).to(hidden)
+
+    def parameters(self) -> Sequence[Tensor]:
+        """None."""
+        return ()
+
+
+def refuse_text(processor: TargetProcessor | None) -> None:
+    """NotApplicable for that of a head which predicts text."""
+    if isinstance(processor, TextTarget):
+        raise NotApplicable("it predicts the text of a fusion that owns a vocabulary, which the kit cannot make up")
 
 
 def padded(lengths: Sequence[int], width: int, seed: int) -> Tokens:
@@ -251,6 +265,7 @@ def target_processor(subject: HeadSubject) -> TargetProcessor:
     """The head's own; NotApplicable for a head without."""
     if subject.processor is None:
         raise NotApplicable("it has no target processor")
+    refuse_text(subject.processor)
     return subject.processor
 
 

@@ -28,6 +28,7 @@ class Good(PadCollator):
         targets: Mapping[str, TargetProcessor],
         lengths: Mapping[str, Callable[[int], int]],
         text: Any = None,
+        modalities: Any = None,
     ) -> Any:
         return self.collate(processors, targets)
 
@@ -142,6 +143,7 @@ class Chat(CollatorConfig):
         targets: Mapping[str, TargetProcessor],
         lengths: Mapping[str, Callable[[int], int]],
         text: Any = None,
+        modalities: Any = None,
     ) -> Callable[[Sequence[Sample]], Batch]:
         raise A2AError("collator `chat` needs a fusion with text")
 
