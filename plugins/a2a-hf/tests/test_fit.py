@@ -129,6 +129,8 @@ def test_a_run_killed_after_its_last_step_trains_no_further(recipe: Recipe, tmp_
     again, run = fit(recipe(), run.folder, *sets, resume=True)
     assert again.steps == result.steps
     assert again.results["validation"] == pytest.approx(result.results["validation"])
+    steps = [record["step"] for record in history(run, "validation")]
+    assert len(steps) == len(set(steps)), "what is evaluated again is in the history already"
     assert torch.equal(before, weights(run))
 
 
@@ -304,10 +306,13 @@ def test_early_stopping_and_the_best_weights(recipe: Recipe, tmp_path: Path) -> 
         "trainer.learning_rate=0.3",
         "trainer.keep_last=1",
     )
-    result, run = fit(recipe(), tmp_path / "run", *sets)
-    losses = [record["loss"] for record in history(run, "validation")]
+    result, run = fit(recipe(more='[data.test]\nuse = "toy"\ncount = 5\n'), tmp_path / "run", *sets)
+    losses = {record["step"]: record["loss"] for record in history(run, "validation")}
     assert result.steps < 150
-    assert result.results["validation"]["loss"] == pytest.approx(min(losses), rel=1e-5)
+    assert result.results["validation"]["loss"] == pytest.approx(min(losses.values()), rel=1e-5)
+    assert len(history(run, "validation")) == len(losses), "each step once"
+    (test,) = history(run, "test")
+    assert losses[int(test["step"])] == min(losses.values()), "recorded for the step of the weights that it judges"
 
 
 def test_a_frozen_encoder_is_left_as_it_was(recipe: Recipe, tmp_path: Path) -> None:

@@ -191,8 +191,9 @@ class Engine(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
 
-    def evaluate_split(self, split: str) -> dict[str, Any]:
-        """One split's loss and metrics, recorded."""
+    def evaluate_split(self, split: str, step: int | None = None) -> dict[str, Any]:
+        """One split's loss and metrics with the weights of a step (none: the one at hand), recorded."""
+        step = self.state.global_step if step is None else step
         bad: list[BadRow] = []
         values = evaluate(
             self.job.model,
@@ -201,14 +202,16 @@ class Engine(Trainer):
             bad.extend,
         )
         self.quarantine.add(split, bad)
-        self.record.evaluated(self.state.global_step, split, values)
-        self.evaluated[split] = (self.state.global_step, values)
+        self.record.evaluated(step, split, values)
+        self.evaluated[split] = (step, values)
         return values
 
     def result(self, split: str) -> dict[str, Any]:
-        """A split's metrics with the weights that are exported; those of the last step may be known."""
+        """A split's metrics with the weights that are exported; those of the latest evaluation may be known."""
+        best = self.state.best_model_checkpoint if self.args.load_best_model_at_end else None
+        exported = self.state.global_step if best is None else int(best.rpartition("-")[2])
         step, values = self.evaluated.get(split, (-1, {}))
-        return self.evaluate_split(split) if self.args.load_best_model_at_end or step != self.state.global_step else values
+        return values if step == exported else self.evaluate_split(split, exported)
 
     def _determine_best_metric(self, metrics: dict[str, Any], trial: Any) -> bool:
         """Stock, with a message for a result that no metric has after all, and for one that is a table."""

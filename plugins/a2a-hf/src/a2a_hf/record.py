@@ -34,6 +34,9 @@ class Record:
         self.sums: dict[str, Tensor] = {}
         self.current: dict[str, Tensor] = {}
         self.seen, self.tokens, self.steps, self.since = 0, 0, 0, time.perf_counter()
+        lines = run.metrics.read_text(encoding="utf-8").splitlines() if main and run.metrics.is_file() else ()
+        self.evaluations = {(record.get("step"), record.get("split")) for record in map(parsed, lines)}
+        """Steps and splits that are in the history already, from before the run was interrupted too."""
 
     def term(self, name: str, share: Tensor) -> None:
         """A term's share of a step's mean, of one micro-batch on this rank."""
@@ -81,8 +84,9 @@ class Record:
             self.reporter.log(step, values)
 
     def evaluated(self, step: int, split: str, values: Mapping[str, Any]) -> None:
-        """One split's evaluation."""
-        if self.main:
+        """One split's evaluation; the best weights, evaluated again when all is over, give what is there already."""
+        if self.main and (step, split) not in self.evaluations:
+            self.evaluations.add((step, split))
             self.run.append(self.run.metrics, {"step": step, "split": split, **values})
             self.reporter.evaluated(step, split, values)
         self.since = time.perf_counter()  # evaluation is not training time
