@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from a2a_cli.output import jsonable
+from a2a_core.features import places
 from a2a_core.reporter import Reporter, Silent
 
 SHOWN = ("loss", "learning_rate", "grad_norm", "samples_per_second", "tokens_per_second")
@@ -64,6 +65,10 @@ class JsonReporter:
         if self.pace.due(what, done, total):
             self.emit("prepare", what=what, done=done, total=total, seconds_left=round(self.pace.left(done, total), 1))
 
+    def features(self, encoder: str, found: int, computed: int, size: int) -> None:
+        """See Reporter."""
+        self.emit("features", encoder=encoder, found=found, computed=computed, bytes=size)
+
     def start(self, steps: int, done: int, trainable: int, total: int) -> None:
         """See Reporter."""
         self.emit("start", steps=steps, done=done, trainable_parameters=trainable, parameters=total)
@@ -105,6 +110,10 @@ class RichReporter:
             text = f"{what} {done:,}/{total:,}" + (f", {duration(self.pace.left(done, total))} left" if done < total else "")
             shown = f"{text:60}" if self.console.is_terminal else text  # each word is written over the one before
             self.console.print(shown, end="\r" if self.console.is_terminal and done < total else "\n", soft_wrap=True)
+
+    def features(self, encoder: str, found: int, computed: int, size: int) -> None:
+        """See Reporter."""
+        self.line(f"features of `{encoder}`: {found:,} found in the cache, {computed:,} computed, {places.size(size)}")
 
     def start(self, steps: int, done: int, trainable: int, total: int) -> None:
         """See Reporter."""

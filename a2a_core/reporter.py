@@ -12,6 +12,9 @@ class Reporter(Protocol):
     def prepare(self, what: str, done: int, total: int) -> None:
         """Something that takes a while before training begins, and how far it is; called often."""
 
+    def features(self, encoder: str, found: int, computed: int, size: int) -> None:
+        """A frozen encoder's features are ready: media found in the cache and computed now, and the bytes of both."""
+
     def start(self, steps: int, done: int, trainable: int, total: int) -> None:
         """Training begins: optimizer steps in all and done before, parameters trainable and total."""
 
@@ -35,6 +38,9 @@ class Silent:
     """A reporter that shows nothing: for ranks other than the main one, and for scripts."""
 
     def prepare(self, what: str, done: int, total: int) -> None:
+        """See Reporter."""
+
+    def features(self, encoder: str, found: int, computed: int, size: int) -> None:
         """See Reporter."""
 
     def start(self, steps: int, done: int, trainable: int, total: int) -> None:

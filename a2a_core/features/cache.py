@@ -200,6 +200,8 @@ class EncoderCache:
             store.keep(computed.values())
             found |= computed
         ranks.gathered(None)  # until every rank has opened its shards, none of them may go
+        there, size = len(media) - len(missing), sum(place.shard.size(place.entry) for place in found.values())
+        self.job.reporter.features(self.key, there, len(found) - there, size)
         return found
 
     def checked(self, store: Store, keys: Sequence[bytes]) -> dict[bytes, Place]:

@@ -121,6 +121,11 @@ class Shard:
     def __setstate__(self, path: Path) -> None:
         self._open(path)  # a worker that was not forked maps it again
 
+    def size(self, index: int) -> int:
+        """Bytes of an entry."""
+        tokens = int(self.offsets[index + 1] - self.offsets[index])
+        return tokens * (self.values.shape[1] * self.values.element_size() + self.mask.element_size())
+
     def intact(self, index: int) -> bool:
         """Whether an entry is what was written."""
         start, stop = self.offsets[index : index + 2]

@@ -51,6 +51,14 @@ def test_machines_and_people_are_told(clock: Any, capsys: pytest.CaptureFixture[
     assert said.splitlines()[-1] == "features of `image` 60/60"
 
 
+def test_where_features_come_from_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for reporter in (RichReporter(), JsonReporter()):
+        reporter.features("image", 1812, 188, 48 << 20)
+    out, said = capsys.readouterr()
+    assert said == "features of `image`: 1,812 found in the cache, 188 computed, 48 MiB\n"
+    assert json.loads(out) == {"event": "features", "encoder": "image", "found": 1812, "computed": 188, "bytes": 48 << 20}
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (3600, "60 min"), (9000, "2.5 h")])
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text

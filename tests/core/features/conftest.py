@@ -55,6 +55,10 @@ class Notes(Silent):
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.ready: list[tuple[str, int, int, int]] = []
+
+    def features(self, encoder: str, found: int, computed: int, size: int) -> None:
+        self.ready.append((encoder, found, computed, size))
 
     def note(self, text: str) -> None:
         self.texts.append(text)

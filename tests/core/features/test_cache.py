@@ -66,6 +66,16 @@ def test_a_later_job_computes_nothing(kit: Any) -> None:
     assert job.reporter.texts == []
 
 
+def test_what_was_found_and_what_computed_is_told(kit: Any) -> None:
+    numbers = sum(len(fields["left"] or []) for fields in kit.rows)
+    size = numbers * (16 * 4 + 1)  # 16 channels of float32 and a mask
+    assert cached(kit()).reporter.ready == [("left", 0, 9, size)]
+    kit.rows.append({"left": [9.0, 8.0], "right": [1.0]})
+    assert cached(kit()).reporter.ready == [("left", 9, 1, size + 2 * (16 * 4 + 1))]
+    kit.rows.append({"left": ["?"], "right": [1.0]})
+    assert cached(kit(cache_dtype="bfloat16")).reporter.ready == [("left", 0, 10, (numbers + 2) * (16 * 2 + 1))], "one is bad"
+
+
 def test_other_weights_and_other_rows_are_computed(kit: Any) -> None:
     cached(kit())
     same(outputs(cached(kit(seed=1))), outputs(kit(seed=1, cache=False)))
