@@ -36,11 +36,29 @@ def test_classes_are_learned_from_text_numbers_and_truth():
         ([0.5, 1.5], "0.5 is no class: write labels as text or whole numbers"),
         ([["a", "b"], ["c"]], "this is list"),
         (range(10_001), "more than 10000 different labels"),
+        (
+            [None, *(f"{n} is the number\nof this long text of many words" for n in range(767)), *["the same"] * 33],
+            r"^768 classes in 800 rows: is `label` a label\? They are `0 is the number of this long text of man…`, .* 763 more",
+        ),
     ],
 )
 def test_labels_that_make_no_classes_are_an_error(labels, message):
     with pytest.raises(ValueError, match=message):
         learned("label", labels)
+
+
+def test_few_classes_or_several_rows_of_each_are_labels():
+    assert len(learned("label", range(50))) == 50
+    assert len(learned("label", [*range(60), *range(15)])) == 60
+    with pytest.raises(ValueError, match="60 classes in 74 rows"):
+        learned("label", [*range(60), *range(14)])
+
+
+def test_a_stranger_is_shown_with_a_few_classes():
+    names = [f"class {n} {'x' * 500}" for n in range(300)]
+    with pytest.raises(ValueError, match="and 292 more") as caught:
+        LabelProcessor("kind", names)({"kind": "?" * 5000})
+    assert len(str(caught.value)) < 600
 
 
 def test_a_number_of_classes_is_compared_with_the_labels():

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The label of a sample that has none, as in torch.nn.functional.cross_entropy."""
 MOST_CLASSES = 10_000
+DOUBTED = 50
+"""Up to so many classes are learned, however few rows each has."""
+MOSTLY_NEW = 0.8
+"""Share of rows that bring a class of their own: above it a column holds texts, names or measurements, not labels."""
+LONGEST = 40
+"""Letters of a name that are shown."""
 MISFITS = 0.01
 """Share of labels that may be wrong without the classes being so; the usual limit of bad rows."""
 
@@ -58,8 +64,8 @@ def stranger(name: str, names: Sequence[str]) -> str:
     if is_numbered(names):
         return f"the label `{name}` is out of range: the classes are 0 to {len(names) - 1}"
     close = get_close_matches(name, names, n=1)
-    hint = f"did you mean `{close[0]}`?" if close else f"the classes are {listed(names)}"
-    return f"the label `{name}` is none of the {len(names)} classes; {hint}"
+    hint = f"did you mean `{cut(close[0])}`?" if close else f"the classes are {listed(names)}"
+    return f"the label `{cut(name)}` is none of the {len(names)} classes; {hint}"
 
 
 def is_numbered(names: Sequence[str]) -> bool:
@@ -67,20 +73,27 @@ def is_numbered(names: Sequence[str]) -> bool:
     return all(name == str(number) for number, name in enumerate(names))
 
 
-def listed(names: Iterable[str], most: int = 20) -> str:
+def listed(names: Iterable[str], most: int = 8) -> str:
     """The first of many names."""
     shown = list(names)
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(f"`{name}`" for name in shown[:most]) + more
+    return ", ".join(f"`{cut(name)}`" for name in shown[:most]) + more
+
+
+def cut(name: str) -> str:
+    """A name on one line, or its beginning: it may be a whole text."""
+    line = " ".join(name.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
 def learned(field: str, labels: Iterable[Any]) -> tuple[str, ...]:
     """The classes that a column of labels has, sorted. Labels that are wrong are left for the rows' own error."""
     found: dict[str, None] = {}
-    wrong = ""
+    wrong, rows = "", 0
     for label in labels:
         if label is None:
             continue
+        rows += 1
         try:
             found[name_of(field, label)] = None
         except ValueError as error:
@@ -94,6 +107,11 @@ def learned(field: str, labels: Iterable[Any]) -> tuple[str, ...]:
     if len(found) == 1:
         raise ValueError(
             f"field `{field}`: every training row has the label `{next(iter(found))}`: there is nothing to tell apart"
+        )
+    if len(found) > max(DOUBTED, MOSTLY_NEW * rows):
+        raise ValueError(
+            f"{len(found)} classes in {rows} rows: is `{field}` a label? They are {listed(in_order(found), 5)}; "
+            "if they are classes, set `classes`"
         )
     return in_order(found)
 
