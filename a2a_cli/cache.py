@@ -88,6 +88,7 @@ def list_(as_json: bool) -> None:
 
     An encoder stands here once for each difference that matters: other weights, options, arithmetic, code or versions.
     """
+    must_be_folder()
     every = sorted(found(), key=lambda kept: -kept.used)
     total = sum(kept.size for kept in every)
     if as_json:
@@ -117,6 +118,7 @@ def clear(names: tuple[str, ...], older_than: float | None, yes: bool) -> None:
 
     A run that uses features which are deleted goes on; what another run is writing is left alone.
     """
+    must_be_folder()
     every = [kept for kept in found() if not names or any(named(kept, name) for name in names)]
     for name in names:
         if not any(named(kept, name) for kept in every):
@@ -133,6 +135,15 @@ def clear(names: tuple[str, ...], older_than: float | None, yes: bool) -> None:
         with suppress(OSError):
             places.contents().unlink(missing_ok=True)
     click.echo(f"{places.size(freed)} freed" if freed else "there is nothing to delete")
+
+
+def must_be_folder() -> None:
+    """A2AError where the cache folder is none, nor could become one."""
+    folder = places.folder()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        lies = "is a file" if there == folder else f"would lie in {there}, which is a file"
+        raise A2AError(f"the cache folder {folder} {lies}", hint=f"set {places.FOLDER} to a folder")
 
 
 def cleared(key: str, shards: Sequence[places.ShardFile]) -> int:

@@ -56,6 +56,20 @@ def test_what_is_kept_is_listed(kept: Path, run: Run) -> None:
     assert f"of at most 50 GiB in {kept}" in lines[-1]
 
 
+@pytest.mark.parametrize("words", [("list",), ("list", "--json"), ("clear", "--yes")])
+@pytest.mark.parametrize(("inside", "message"), [("", "is a file"), ("/inside", "would lie in")])
+def test_a_file_is_no_cache_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, words: tuple[str, ...], inside: str, message: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    monkeypatch.setenv("A2A_CACHE", f"{file}{inside}")
+    said = run(*words, code=2)
+    assert f"error: the cache folder {file}{inside} {message}" in said
+    assert "help: set A2A_CACHE to a folder" in said
+    assert file.read_text() == "kept"
+
+
 def test_machines_get_all_of_it(kept: Path, run: Run) -> None:
     found = json.loads(run("list", "--json"))
     assert found["limit"] == 50 * 2**30
