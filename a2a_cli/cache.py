@@ -116,7 +116,9 @@ def clear(names: tuple[str, ...], older_than: float | None, yes: bool) -> None:
     a2a cache clear 2f08a47b3c8a           # one line of `a2a cache list`
     a2a cache clear --older-than 30d --yes
 
-    A run that uses features which are deleted goes on; what another run is writing is left alone.
+    What another run is writing is left alone. A run that uses features which are deleted goes on, and so do its forked
+    workers (`trainer.workers`); workers that are started in another way, as Python 3.14 does by itself, open the files anew,
+    and the run fails. An age counts from the start of the last run that used them.
     """
     must_be_folder()
     every = [kept for kept in found() if not names or any(named(kept, name) for name in names)]

@@ -99,3 +99,15 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="No space left"):
         write_shard(tmp_path / "x.safetensors", [entry(1, 2)], {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_mapped_outlives_its_file_and_what_is_opened_anew_does_not(tmp_path: Path) -> None:
+    """As `a2a cache clear --help` says of a run's workers, forked or not."""
+    path = tmp_path / "x.safetensors"
+    write_shard(path, [entry(1, 4)], {})
+    shard = Shard(path)
+    sent = pickle.dumps(shard)
+    path.unlink()
+    assert shard.intact(0)
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(sent)
