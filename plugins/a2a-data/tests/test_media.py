@@ -207,11 +207,21 @@ def test_ids_may_come_from_labels(clips):
         ({"labels": "json", "json": {"label": "label"}}, "`json.label` = 'label' is no JSON path"),
         ({"labels": "json", "json": {"video": "$.x"}}, "`video` is a field of `fields` and of `json`"),
         ({"labels": "json", "json_file": ""}, "`json_file` is empty"),
+        (
+            {"labels": "folder", "json": {"label": "$.x"}},
+            '`json` is read with `labels = "json"` alone, and `labels` is "folder"',
+        ),
+        ({"json": {"label": "$.x"}}, '`json` is read with `labels = "json"` alone, and `labels` is "none"'),
+        ({"labels": "folder", "json_file": ".meta.json"}, '`json_file` is read with `labels = "json"` alone'),
     ],
 )
 def test_wrong_options_are_an_error(clips, options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         MediaSource(path=clips, **options)
+
+
+def test_a_filled_recipe_may_name_what_is_not_read(clips):
+    MediaSource(path=clips, labels="folder", json={"label": "$.label"}, json_file=".json")
 
 
 def test_labels_are_read_once_and_edits_are_noticed(clips, monkeypatch):

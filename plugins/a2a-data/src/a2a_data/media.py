@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from a2a_core.options import option
 from a2a_data.source import FileSource
@@ -17,6 +17,8 @@ SUFFIXES = {
     "video": [".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"],
     "text": [".txt"],
 }
+UNREAD: dict[str, Any] = {"json": {"label": "$.label"}, "json_file": ".json"}
+"""Options that only `labels = "json"` reads, as they are when a recipe says nothing of them."""
 
 
 class MediaSource(FileSource):
@@ -40,11 +42,11 @@ class MediaSource(FileSource):
     path: Path = option("a folder, or a pattern of media files such as `data/**/*.mp4`", exists=True)
     fields: dict[str, list[str]] = option("field = the endings of its files", default=SUFFIXES)
     labels: Literal["none", "folder", "json"] = option("where labels come from", default="none")
-    json: dict[str, str] = option("field = the JSON path of its value in a label file", default={"label": "$.label"})
+    json: dict[str, str] = option("field = the JSON path of its value in a label file", default=UNREAD["json"])
     json_file: str = option(
         "a label file's ending in place of the medium's (`.meta.json`), or the one file of the folder (`labels.json`), an "
         "object whose keys are the rows' ids or files",
-        default=".json",
+        default=UNREAD["json_file"],
     )
 
     def check(self) -> None:
@@ -61,6 +63,10 @@ class MediaSource(FileSource):
             raise ValueError("`fields` names no ending")
         if self.labels == "json":
             self._check_json()
+            return
+        unread = [name for name, default in UNREAD.items() if getattr(self, name) != default]
+        if unread:
+            raise ValueError(f'`{unread[0]}` is read with `labels = "json"` alone, and `labels` is "{self.labels}"')
 
     def _check_json(self) -> None:
         from a2a_data.json_paths import JsonPath
