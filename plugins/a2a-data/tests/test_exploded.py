@@ -116,6 +116,12 @@ def test_what_is_no_list_is_an_error(path):
     message = failure(path)
     assert "train.jsonl:6: `segments` is no list but dict" in message
     assert "train.jsonl:7: `segments` is no list but int" in message
+    assert "train.jsonl:6" not in failure(path, limit=5, columns={"x": "nowhere"}), "beyond the limit nobody minds"
+    rows = opened(path, limit=5)
+    assert list(rows.column("label")) == ["walk", "sit", "sit"]
+    with pytest.raises(KeyError, match="has a field `nowhere`"):
+        rows.column("nowhere")
+    assert "train.jsonl:6: `segments` is no list but dict" in failure(path, limit=6)
 
 
 def test_a_column_that_no_row_has_is_an_error(path):

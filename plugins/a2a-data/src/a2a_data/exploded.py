@@ -90,7 +90,7 @@ class ExplodedRows(NamedRows):
         """Reads these columns and the lists."""
         for value, *own in self._rows.values(self._column, *columns):
             record = {name: value for name, value in zip(columns, own, strict=True) if name != self._column}
-            for item in self._rows.items(value):
+            for item in self._list(value):
                 fields = record | (item if isinstance(item, dict) else {self._column: item})
                 yield tuple(map(fields.get, columns))
 
@@ -105,8 +105,15 @@ class ExplodedRows(NamedRows):
         return list(dict.fromkeys([*own, *(name for names in self._item_names() for name in names)]))
 
     def _item_names(self) -> Iterator[list[str]]:
-        lists = (self._rows.items(value) for (value,) in self._rows.values(self._column))
+        lists = (self._list(value) for (value,) in self._rows.values(self._column))
         return (list(item) if isinstance(item, dict) else [self._column] for items in lists for item in items)
+
+    def _list(self, value: Any) -> Sequence[Any]:
+        """A row's items; none where there is no list, which only rows beyond the limit may have."""
+        try:
+            return self._rows.items(value)
+        except ValueError:
+            return ()
 
     def __str__(self) -> str:
         return str(self._rows)

@@ -19,7 +19,8 @@ from a2a_data.cache import writable
 from a2a_data.rows import FileRows
 
 MOST_PROBLEMS = 5
-LAYOUT = "2"
+NO_LIST = -1
+LAYOUT = "3"
 """Changes whenever what is written does: old files are then not found any more."""
 Learn = Callable[[], NDArray[np.integer]]
 
@@ -40,8 +41,12 @@ def same_id(rows: FileRows, first: int, second: int) -> Problem:
 
 
 def item_counts(rows: FileRows, column: str) -> Path:
-    """The file with the number of items that each row's list has; A2AError where there stands something else."""
-    return learned(rows, "counts", column, lambda: counted(rows, column))
+    """The file with the number of items that each row's list has; A2AError where a row that is taken has no list there."""
+    path = learned(rows, "counts", column, lambda: counted(rows, column))
+    wrong = np.flatnonzero(np.load(path, mmap_mode="r")[: len(rows)] == NO_LIST)[:MOST_PROBLEMS]
+    if wrong.size:
+        raise A2AError([no_list(rows, number, column) for number in wrong.tolist()])
+    return path
 
 
 def learned(rows: FileRows, what: str, column: str, learn: Learn) -> Path:
@@ -86,19 +91,24 @@ def same(rows: FileRows, suspects: NDArray[np.int64]) -> Iterator[tuple[int, int
 
 
 def counted(rows: FileRows, column: str) -> NDArray[np.int32]:
-    """The lengths of the lists."""
+    """The lengths of the lists of all rows, those beyond the limit too; NO_LIST where there stands something else."""
     counts = np.zeros(len(rows.table), np.int32)
-    wrong: list[tuple[int, str]] = []
     for number, (value,) in enumerate(rows.values(column)):
         try:
             counts[number] = len(rows.items(value))
-        except ValueError as error:
-            wrong.append((number, str(error)))
-            if len(wrong) >= MOST_PROBLEMS:
-                break
-    if wrong:
-        raise A2AError([Problem(f"{rows.raw(number).place}: `{column}` {what}", hint=lists(rows)) for number, what in wrong])
+        except ValueError:
+            counts[number] = NO_LIST
     return counts
+
+
+def no_list(rows: FileRows, number: int, column: str) -> Problem:
+    """What a row has in place of a list."""
+    row, what = rows.raw(number), "is no list"
+    try:
+        rows.items(row.fields.get(column))
+    except ValueError as error:
+        what = str(error)
+    return Problem(f"{row.place}: `{column}` {what}", hint=lists(rows))
 
 
 def lists(rows: FileRows) -> str:
