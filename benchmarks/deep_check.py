@@ -32,9 +32,13 @@ use = "cross-entropy"
 head = "label"
 [trainer]
 batch_size = 8
-micro_batch = 1
 precision = "bf16"
 """
+ASKED = {
+    "a row at once": ["--set", "trainer.micro_batch=1"],
+    "no micro-batch, two sizes": [],
+    "--fit 80GiB": ["--fit", "80GiB"],
+}
 RECIPES = {
     "hf-text: a Qwen2 of 7 B": """
 [encoders.text]
@@ -81,10 +85,12 @@ def main() -> int:
         print(f"bare script, imports only  {bare.cpu:.1f} s ({bare.wall:.1f} s on the wall), {bare.memory / 1e6:.0f} MB")
         for title, recipe in RECIPES.items():
             (folder / "recipe.toml").write_text(recipe + REST)
-            found = median([sys.executable, "-m", "a2a_cli", "check", "--deep", "recipe.toml"], folder)
-            print(f"{title}  {found.cpu:.1f} s ({found.wall:.1f} s on the wall), {found.memory / 1e6:.0f} MB", end=": ")
-            print(f"{found.cpu / bare.cpu:.1f}x the time and {found.memory / bare.memory:.1f}x the memory of the script")
-            missed |= found.cpu > SECONDS or found.memory > BYTES
+            print(title)
+            for asked, options in ASKED.items():
+                found = median([sys.executable, "-m", "a2a_cli", "check", "--deep", "recipe.toml", *options], folder)
+                print(f"  {asked}  {found.cpu:.1f} s ({found.wall:.1f} s on the wall), {found.memory / 1e6:.0f} MB", end=": ")
+                print(f"{found.cpu / bare.cpu:.1f}x the time and {found.memory / bare.memory:.1f}x the memory of the script")
+                missed |= found.cpu > SECONDS or found.memory > BYTES
     print(f"target: less than {SECONDS:.0f} s and {BYTES / 1e9:.0f} GB: {'missed' if missed else 'met'}")
     return int(missed)
 

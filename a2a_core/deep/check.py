@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
@@ -18,6 +18,7 @@ from a2a_core.deep.fakes import Fakes
 from a2a_core.deep.fitting import fit
 from a2a_core.deep.memory import BACKENDS, Measured, memory, rows_at_once, sizes
 from a2a_core.deep.report import Report
+from a2a_core.deep.scaling import Traces
 from a2a_core.deep.states import States, measure
 from a2a_core.deep.survey import Problems, examine, open_rows, resolved_parts
 from a2a_core.deep.tracing import Trace, trace
@@ -82,7 +83,8 @@ def read(recipe: Recipe, parts: Parts, rows: Mapping[str, Rows], several: int, p
     described, batches, given = [], [], Batched()
     for split, each in rows.items():
         with problems.kept(f"data.{split}"):
-            data, collate = prepare(each, parts), collator(recipe.collator, parts)
+            collate = collator(recipe.collator, parts)
+            data = prepare(each, parts, read=collate.read)
             samples = looked.first_samples(data, several)
             described += looked.described(split, samples, parts)
             looked.refuse_bad(split, data, samples, recipe.bad_rows, problems)
@@ -113,10 +115,10 @@ def described(
         return found
     batch, longest = given.batch, looked.longest(given.samples)
 
-    @cache
-    def traced(several: int) -> Trace:
+    def run(several: int) -> Trace:
         return trace(fakes, model, batch, several, plan, longest)
 
+    traced = Traces(run)
     once = traced(micro)
     problems.add(looked.misplaced(given.samples, emitted(once)))
     if whole:  # what was left out for a mistake of its own might have reached them

@@ -9,7 +9,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,24 +18,28 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 CASTS = torch.ops.aten._to_copy.default
+DEVICE = torch.ops.prim.device.default
 
 
-class Peaks:
-    """Bytes that live beside weights and inputs, and the most there ever were."""
+class Peaks(NamedTuple):
+    """The most bytes that ever lived beside weights and inputs."""
 
-    def __init__(self) -> None:
-        self.live = self.gradients = self.casts = 0
-        self.activations = self.activations_without_casts = 0
-        """The most that lived, gradients of parameters aside; and without autocast's copies of weights."""
-        self.first = self.first_without_casts = 0
-        """The same with gradients, which in a step's first backward pass are made while activations go."""
+    activations: int = 0
+    """Gradients of parameters aside."""
+    activations_without_casts: int = 0
+    """And without autocast's copies of weights."""
+    first: int = 0
+    """With gradients, which in a step's first backward pass are made while activations go."""
+    first_without_casts: int = 0
 
-    def measure(self) -> None:
-        """After something was made."""
-        self.first = max(self.first, self.live)
-        self.first_without_casts = max(self.first_without_casts, self.live - self.casts)
-        self.activations = max(self.activations, self.live - self.gradients)
-        self.activations_without_casts = max(self.activations_without_casts, self.live - self.gradients - self.casts)
+    @classmethod
+    def of(cls, moments: Tensor) -> Self:
+        """Of all that lived, gradients and casts (N, 3), after each thing that was made."""
+        if not len(moments):
+            return cls()
+        live, gradients, casts = moments.unbind(1)
+        every = (live - gradients, live - gradients - casts, live, live - casts)
+        return cls(*(max(0, round(float(each.max()))) for each in every))
 
 
 class Ledger(TorchDispatchMode):
@@ -45,17 +49,25 @@ class Ledger(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.weights = {key(tensor) for tensor in weights}
         self.held = self.weights | {key(tensor) for tensor in inputs}
-        self.peaks = Peaks()
+        self.live = self.gradients = self.casts = 0
+        self._moments: list[tuple[int, int, int]] = []
         self.flops: dict[tuple[str, bool], int] = defaultdict(int)
         """(part, in backward) -> floating point operations of matrix products, convolutions and attention."""
         self.part, self.backward = "", False
         self._formulas = {**FlopCounterMode(display=False).flop_registry, **ATTENTION_ON_CPU}
         self._known: dict[int, tuple[str, int, Any]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing here is compiled: torch's wrapper against it costs as much as the books."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Let it happen, and write down what came of it."""
+        if func is DEVICE:  # autograd asks every fake tensor where it is: two calls of three
+            return args[0].device
         given = kwargs or {}
         made = func(*args, **given)
         formula = self._formulas.get(func._overloadpacket)
@@ -67,13 +79,26 @@ class Ledger(TorchDispatchMode):
                 self._add(tensor, kind)
         return made
 
+    @property
+    def moments(self) -> Tensor:
+        """Bytes that lived after each thing that was made (N, 3): all, gradients among them, casts among them.
+
+        Ask when no mode of fake tensors is on: these numbers are real.
+        """
+        return torch.tensor(self._moments, dtype=torch.float64).view(-1, 3)  # whole numbers up to 2**53
+
+    @property
+    def peaks(self) -> Peaks:
+        """The most so far."""
+        return Peaks.of(self.moments)
+
     def accumulated(self, parameter: nn.Parameter) -> None:
         """A hook for after a gradient was accumulated: from now on it is one, and no activation."""
         name = key(parameter.grad) if parameter.grad is not None else 0
         kind, size, reference = self._known.get(name, ("", 0, None))
         if reference is not None and not kind:
             self._known[name] = ("gradients", size, reference)
-            self.peaks.gradients += size
+            self.gradients += size
 
     def _add(self, tensor: Tensor, kind: str) -> None:
         storage = tensor.untyped_storage()
@@ -81,15 +106,15 @@ class Ledger(TorchDispatchMode):
         if name in self.held or name in self._known or not size:
             return
         self._known[name] = (kind, size, weakref.ref(storage, partial(self._freed, name)))
-        self.peaks.live += size
-        self.peaks.casts += size if kind else 0
-        self.peaks.measure()
+        self.live += size
+        self.casts += size if kind else 0
+        self._moments.append((self.live, self.gradients, self.casts))
 
     def _freed(self, name: int, _: Any) -> None:
         kind, size, _ = self._known.pop(name)
-        self.peaks.live -= size
+        self.live -= size
         if kind:
-            setattr(self.peaks, kind, getattr(self.peaks, kind) - size)
+            setattr(self, kind, getattr(self, kind) - size)
 
 
 def key(tensor: Tensor) -> int:

@@ -36,9 +36,10 @@ def measure(fakes: Fakes, model: A2AModel, build: Callable[[A2AModel], Any]) -> 
             parameter.grad = torch.empty_like(parameter)
         whole = stepped(optimizer, trained)
         kept = sum(several * bytes_of(states(optimizer, parameter)) for parameter, several in alike)
-        passing = fleeting(optimizer, model, trained) if whole else 0
+        ledger = fleeting(optimizer, model, trained) if whole else None
         for parameter in trained:
             parameter.grad = None
+    passing = ledger.peaks.first if ledger else 0
     if fakes.device.type == "cuda":  # there torch's optimizers work on all parameters at once
         passing = max(passing, bytes_of(parameter for parameter in model.parameters() if parameter.requires_grad))
     return States(kept, passing)
@@ -76,13 +77,13 @@ def stepped(optimizer: Any, trained: Sequence[Tensor]) -> bool:
         return False
 
 
-def fleeting(optimizer: Any, model: A2AModel, trained: Sequence[Tensor]) -> int:
-    """The most bytes that a step takes and gives back."""
+def fleeting(optimizer: Any, model: A2AModel, trained: Sequence[Tensor]) -> Ledger:
+    """What a step takes and gives back."""
     kept = [tensor for parameter in trained for tensor in states(optimizer, parameter)]
     ledger = Ledger([*every_tensor(model), *kept, *(parameter.grad for parameter in trained if parameter.grad is not None)])
     with ledger:
         optimizer.step()
-    return ledger.peaks.first
+    return ledger
 
 
 def states(optimizer: Any, parameter: Tensor) -> list[Tensor]:

@@ -27,6 +27,8 @@ class Trace:
     rows: int
     inputs: int
     """Bytes of the batch."""
+    moments: Tensor
+    """What lived after each thing that was made, see Ledger."""
     peaks: Peaks
     shapes: Mapping[str, tuple[Shapes, Shapes]]
     """Part -> what goes in and what comes out."""
@@ -60,7 +62,8 @@ def trace(fakes: Fakes, model: A2AModel, real: Batch, rows: int, plan: Plan, lon
     flops: dict[str, int] = {}
     for (part, _), number in ledger.flops.items():
         flops[part] = flops.get(part, 0) + number
-    return Trace(rows, bytes_of(given), ledger.peaks, shapes, flops, unreached, tuple(notes))
+    moments = ledger.moments
+    return Trace(rows, bytes_of(given), moments, Peaks.of(moments), shapes, flops, unreached, tuple(notes))
 
 
 def forward(model: A2AModel, batch: Batch, plan: Plan, device: str) -> Tensor:

@@ -1,43 +1,71 @@
-from hypothesis import given
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a2a_core.deep.fitting import advised, divisor, largest
+from a2a_core.deep.fakes import Fakes
+from a2a_core.deep.fitting import advised, divisor, largest, settled
+from a2a_core.deep.ledger import Ledger
 from a2a_core.deep.report import Fitting
+from a2a_core.deep.scaling import Traces
+from a2a_core.deep.tracing import Trace
 
 AMOUNT = st.integers(0, 10**9)
+FAKES = Fakes("cpu")
 
 
-@given(base=AMOUNT, slope=st.integers(1, 10**6), rows=st.integers(1, 512), limit=AMOUNT)
-def test_of_a_straight_line_the_most_rows_are_found(base: int, slope: int, rows: int, limit: int) -> None:
-    found = largest(lambda several: base + slope * several, limit, (rows, 2 * rows), 10**6)
-    most = min(max(0, (limit - base) // slope), 10**6)
-    assert most - most // 64 - 1 < found <= most
+@given(base=AMOUNT, slope=st.integers(1, 10**6), limit=AMOUNT)
+def test_the_most_rows_are_found(base: int, slope: int, limit: int) -> None:
+    found = largest(lambda several: base + slope * several, limit, 10**6)
+    assert found == min(max(0, (limit - base) // slope), 10**6)
 
 
-@given(flat=AMOUNT, slope=st.integers(1, 10**6), rows=st.integers(1, 64), limit=AMOUNT)
-def test_a_corner_leads_nobody_astray(flat: int, slope: int, rows: int, limit: int) -> None:
-    """Few rows take what the optimizer takes, however few they are."""
-    found = largest(lambda several: max(flat, slope * several), limit, (rows, 2 * rows), 10**6)
-    most = min(limit // slope, 10**6) if flat <= limit else 0
-    assert most - most // 32 - 1 < found <= most
+def traces(make: Callable[[int], list[torch.Tensor]]) -> Traces:
+    """Of something that makes tensors."""
+
+    def run(rows: int) -> Trace:
+        with FAKES.mode, Ledger([]) as ledger:
+            make(rows)
+        return Trace(rows, 0, ledger.moments, ledger.peaks, {}, {}, (), ())
+
+    return Traces(run)
 
 
-@given(
-    base=AMOUNT,
-    slope=st.integers(1, 10**6),
-    step=st.integers(0, 10**6),
-    every=st.integers(1, 64),
-    rows=st.integers(1, 512),
-    limit=AMOUNT,
-)
-def test_with_jumps_the_answer_fits_all_the_same(base: int, slope: int, step: int, every: int, rows: int, limit: int) -> None:
-    def peak(several: int) -> int:
-        return base + slope * several + step * (several // every)
+def most(found: Traces, room: int) -> int:
+    return settled(lambda _, rows: found.reckoned(rows).peaks.first, found, room)["single"]
 
-    found = largest(peak, limit, (rows, 2 * rows), 10**6)
-    assert found == 0 or peak(found) <= limit
-    if peak(1) > limit:
-        assert found == 0
+
+CASES: dict[str, Any] = {
+    "a line": (lambda rows: [torch.zeros(rows, 256)], lambda rows: 1024 * rows, 2),
+    "two lines": (lambda rows: [torch.zeros(rows, 256), torch.zeros(2**18)], lambda rows: 1024 * rows + 2**20, 2),
+    "a square": (lambda rows: [torch.zeros(rows, 256), torch.zeros(rows, rows)], lambda rows: 1024 * rows + 4 * rows**2, 3),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=20)
+@given(rows=st.integers(1, 4000))
+def test_few_traces_are_enough(name: str, rows: int) -> None:
+    make, takes, traced = CASES[name]
+    found = traces(make)
+    assert most(found, takes(rows)) == rows
+    assert most(found, takes(rows) - 1) == rows - 1
+    assert len(found.known()) <= traced + 4, "and two for each answer"
+
+
+@pytest.mark.parametrize("room", [10, 100, 3_000, 100_000])
+def test_where_other_sizes_do_other_things_what_was_measured_is_the_answer(room: int) -> None:
+    def jumps(rows: int) -> list[torch.Tensor]:
+        return [torch.zeros(64) for _ in range(min(rows // 8, 40))] + [torch.zeros(rows, 4)]
+
+    found = traces(jumps)
+    rows = most(found, room)
+    assert found(max(1, rows)).peaks.first <= room or rows == 0
+    if found(1).peaks.first <= room:
+        assert rows >= 1
 
 
 def fitting(backend: str, rows: int, ranks: int = 1, installed: bool = True) -> Fitting:

@@ -14,9 +14,9 @@ def test_what_lives_at_once_is_what_counts() -> None:
         second = first + 1
         del first
         third = second * 2
-        assert ledger.peaks.live == 8 * KIB
+        assert ledger.live == 8 * KIB
         del second, third
-    assert ledger.peaks.live == 0
+    assert ledger.live == 0
     assert ledger.peaks.first == 8 * KIB
 
 
@@ -34,10 +34,10 @@ def test_gradients_are_told_from_activations() -> None:
     with Ledger(layer.parameters(), [given]) as ledger:
         layer.weight.register_post_accumulate_grad_hook(ledger.accumulated)
         layer(given).sum().backward()
-    assert ledger.peaks.gradients == 256 * 256 * 4
-    assert ledger.peaks.live == ledger.peaks.gradients, "all else is gone"
+    assert ledger.gradients == 256 * 256 * 4
+    assert ledger.live == ledger.gradients, "all else is gone"
     layer.weight.grad = None
-    assert (ledger.peaks.live, ledger.peaks.gradients) == (0, 0)
+    assert (ledger.live, ledger.gradients) == (0, 0)
 
 
 def test_copies_that_autocast_makes_of_weights_are_known() -> None:

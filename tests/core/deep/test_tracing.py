@@ -28,7 +28,6 @@ def test_a_fake_pass_takes_what_a_real_one_takes(toy: Any, precision: Any) -> No
     assert found.complete
     for name in ("activations", "activations_without_casts", "first", "first_without_casts"):
         assert getattr(found.peaks, name) == pytest.approx(getattr(ledger.peaks, name), rel=0.02), name
-    assert found.peaks.live == 0, "nothing is left"
     assert sum(found.flops.values()) == sum(ledger.flops.values()) > 0
     assert found.inputs == sum(tensor.untyped_storage().nbytes() for tensor in given)
 
