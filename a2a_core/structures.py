@@ -207,12 +207,17 @@ class Processor(Protocol):
 class TextProcessor(Protocol):
     """What a fusion reads and writes text with. Picklable."""
 
-    tokenizer: Any
-    """transformers' PreTrainedTokenizerFast, with its chat template where it has one."""
-    max_length: int | None
-    """Tokens that the fusion has positions for; None: any number."""
-    parts: bool
-    """Its chat template renders messages whose content is a list of parts, media among them; else texts with placeholders."""
+    @property
+    def tokenizer(self) -> Any:
+        """transformers' PreTrainedTokenizerFast, with its chat template where it has one."""
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens that the fusion has positions for; None: any number."""
+
+    @property
+    def parts(self) -> bool:
+        """Its chat template renders messages whose content is a list of parts, media among them; else texts."""
 
     def placeholder(self, modality: str) -> str:
         """What stands for a medium in a text: one token of the tokenizer. ValueError for a modality that it does not take."""

@@ -52,7 +52,7 @@ class LossSubject(ModuleSubject[LossConfig]):
         if not any(sliced(value) for value in outputs.values()):
             text = f"`{self.cls.__name__}.examples({SIZE})` gives no output with {SIZE} samples in dimension 0"
             fail(text, remedy=f"give the class\n{EXAMPLES}")
-        return head, {name: value.detach() for name, value in outputs.items()}, targets
+        return head, mapped(outputs, Tensor.detach), targets
 
     def prepare(self) -> None:
         """It counts, too."""
@@ -82,7 +82,7 @@ class LossSubject(ModuleSubject[LossConfig]):
         """Counts and totals of some samples, all by default, with gradients."""
         chosen = list(range(SIZE)) if samples is None else list(samples)
         _, outputs, targets = self.example
-        outputs = {name: leaf(value[chosen] if sliced(value) else value) for name, value in outputs.items()}
+        outputs = mapped({name: value[chosen] if sliced(value) else value for name, value in outputs.items()}, leaf)
         targets = {name: value[chosen] if sliced(value) else value for name, value in targets.items()}
         with seeded():
             with attempt(f"count() of {len(chosen)} samples", "it uses its parameters, or what forward left behind"):
@@ -101,9 +101,9 @@ class LossSubject(ModuleSubject[LossConfig]):
         return Judged({name: float(value) for name, value in counts.items()}, dict(totals), outputs)
 
 
-def sliced(tensor: Tensor) -> bool:
-    """Has one entry a sample."""
-    return tensor.dim() > 0 and tensor.shape[0] == SIZE
+def sliced(value: Any) -> bool:
+    """Has one entry a sample; what is lent to the loss (how logits are made) has none."""
+    return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == SIZE
 
 
 def leaf(tensor: Tensor) -> Tensor:
@@ -324,7 +324,7 @@ def sample_scope(subject: LossSubject) -> None:
 
 def differentiated(module: Any, judged: Judged) -> dict[str, Tensor]:
     """Gradients of the sum of totals, at outputs and parameters; 0 where there is none."""
-    leaves = {f"outputs.{name}": value for name, value in judged.outputs.items() if value.requires_grad}
+    leaves = {f"outputs.{name}": value for name, value in judged.outputs.items() if getattr(value, "requires_grad", False)}
     leaves |= {f"parameters.{name}": value for name, value in module.named_parameters() if value.requires_grad}
     with attempt("backward"):
         total = torch.stack([total.float() for total in judged.totals.values()]).sum()

@@ -63,7 +63,12 @@ class MetricSubject(Subject[MetricConfig]):
 
 def select(values: Mapping[str, Tensor], chosen: list[int]) -> dict[str, Tensor]:
     """Some samples' entries."""
-    return {name: value[chosen] if value.dim() and value.shape[0] == SIZE else value for name, value in values.items()}
+    return {name: value[chosen] if sliced(value) else value for name, value in values.items()}
+
+
+def sliced(value: Any) -> bool:
+    """Has one entry a sample."""
+    return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == SIZE
 
 
 def chunks(split: Sequence[int]) -> list[list[int]]:

@@ -15,3 +15,31 @@ def a2a_projectors() -> Mapping[str, str]:
         "attention": "a2a_llm.attention:AttentionProjector",
         "pixel-shuffle": "a2a_llm.pixel_shuffle:PixelShuffleProjector",
     }
+
+
+@hookimpl
+def a2a_fusions() -> Mapping[str, str]:
+    """A language model that reads text and media."""
+    return {"causal-lm": "a2a_llm.causal_lm:CausalLm"}
+
+
+@hookimpl
+def a2a_heads() -> Mapping[str, str]:
+    """The next token."""
+    return {"lm": "a2a_llm.lm:LmHead"}
+
+
+@hookimpl
+def a2a_losses() -> Mapping[str, str]:
+    """Of the next token."""
+    return {"next-token": "a2a_llm.next_token:NextToken"}
+
+
+@hookimpl
+def a2a_metrics() -> Mapping[str, str]:
+    """Of the next token, and of whole answers."""
+    return {
+        "perplexity": "a2a_llm.metrics:Perplexity",
+        "token-accuracy": "a2a_llm.metrics:TokenAccuracy",
+        "sequence-accuracy": "a2a_llm.metrics:SequenceAccuracy",
+    }

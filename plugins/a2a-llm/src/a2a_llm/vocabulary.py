@@ -1,0 +1,120 @@
+"""A language model's tokenizer as a string that a saved model carries, and the text processor made of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from a2a_core import A2AError
+
+if TYPE_CHECKING:
+    from a2a_core import Item
+
+MODALITIES: Final = ("image", "audio", "video")
+PAD, END, UNKNOWN, FIRST_BYTE = 0, 1, 2, 3
+"""Without a tokenizer: UTF-8 bytes with the ids of ByT5 (arXiv 2105.13626, section 3)."""
+BYTES: Final = FIRST_BYTE + 256
+
+
+def pack(path: Path) -> str:
+    """A directory's tokenizer.json, its special tokens and its chat template: JSON, zlib, base64."""
+    from transformers import AutoTokenizer
+
+    auto: Any = AutoTokenizer
+    try:
+        found = auto.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise A2AError(f"{path} has no tokenizer that transformers reads: {' '.join(str(error).split())[:300]}") from None
+    if not getattr(found, "is_fast", False):
+        raise A2AError(f"the tokenizer in {path} is no tokenizer.json, which tells where in a text each token lies")
+    return packed(found)
+
+
+def packed(tokenizer: Any) -> str:
+    """A tokenizer of transformers, packed."""
+    kept = {
+        "tokenizer": tokenizer.backend_tokenizer.to_str(),
+        "special": {name: str(value) for name, value in tokenizer.special_tokens_map.items() if isinstance(value, str)},
+        "template": tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None,
+        "clean_up": bool(getattr(tokenizer, "clean_up_tokenization_spaces", False)),
+    }
+    return base64.b64encode(zlib.compress(json.dumps(kept, ensure_ascii=False).encode(), 9)).decode("ascii")
+
+
+def unpack(data: str) -> Any:
+    """The PreTrainedTokenizerFast of a packed string, without the padding and truncation it was saved with; "" is bytes."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    if not data:
+        return PreTrainedTokenizerFast(tokenizer_object=of_bytes(), pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    kept = json.loads(zlib.decompress(base64.b64decode(data)))
+    backend = Tokenizer.from_str(kept["tokenizer"])
+    backend.no_padding()
+    backend.no_truncation()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        chat_template=kept["template"],
+        clean_up_tokenization_spaces=kept["clean_up"],
+        **kept["special"],
+    )
+
+
+def of_bytes() -> Any:
+    """A tokenizer of UTF-8 bytes: three special tokens, then byte b as b + 3."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = {letter: byte + FIRST_BYTE for byte, letter in bytes_to_unicode().items()}
+    special = {"<pad>": PAD, "</s>": END, "<unk>": UNKNOWN}
+    tokenizer = Tokenizer(models.BPE(vocab={**special, **letters}, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special])
+    return tokenizer
+
+
+def largest_id(data: str) -> int:
+    """The largest id that a text may become."""
+    return int(max(unpack(data).get_vocab().values()))
+
+
+class LanguageText:
+    """The text processor of a language model whose media come from encoders (see a2a_core.TextProcessor).
+
+    Each modality has a placeholder, one special token that is added here and never reaches the model: its places are
+    filled with the encoder's tokens.
+    """
+
+    parts = False
+
+    def __init__(self, data: str, max_length: int | None, modalities: Sequence[str] = MODALITIES) -> None:
+        self.data, self.max_length, self.modalities = data, max_length, tuple(modalities)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "tokenizer"}
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's own, with the placeholders."""
+        from tokenizers import AddedToken
+
+        found = unpack(self.data)
+        marks = [self.placeholder(modality) for modality in self.modalities]
+        found.add_tokens([AddedToken(mark, special=True, normalized=False) for mark in marks], special_tokens=True)
+        return found
+
+    def placeholder(self, modality: str) -> str:
+        """A string that no text has by accident."""
+        if modality not in self.modalities:
+            raise ValueError(f"a text cannot hold a medium of modality `{modality}`: there is {', '.join(self.modalities)}")
+        return f"<|a2a_{modality}|>"
+
+    def expanded(self, modality: str, item: Item, length: int) -> tuple[Sequence[int], Sequence[bool]]:
+        """So many places, all the medium's own; which id stands there does not matter."""
+        return [0] * length, [True] * length
