@@ -9,7 +9,7 @@ import attrs
 import click
 
 from a2a_cli.arguments import RunName, batch_size_option, device_option, json_option, runs_option, set_option
-from a2a_cli.output import print_json
+from a2a_cli.output import plural, print_json
 from a2a_cli.results import summary
 from a2a_core import runs as folders
 from a2a_core.errors import A2AError, suggest
@@ -43,6 +43,7 @@ def eval_(
     """
     found = folders.find(run, runs)
     from a2a_core.inference import measure, open_run
+    from a2a_core.reasons import few
 
     trained = open_run(found, sets, device)
     sources = chosen(trained.loaded.recipe.data, splits, data)
@@ -50,8 +51,12 @@ def eval_(
     for split, source in sources.items():
         values, bad = measure(trained, split, source.build(), batch_size)
         results[split] = values
-        for row, reason in bad:
+        for row, reason, more in few(bad):
             click.echo(f"note: {row.place} (id {row.id}) is left out: {reason}", err=True)
+            if more:
+                click.echo(f"note: and {more} more like this", err=True)
+        if bad:
+            click.echo(f"note: in all {plural(len(bad), 'row')} of `{split}`", err=True)
     if as_json:
         print_json({"run": found.folder, "results": results})
     else:

@@ -15,7 +15,9 @@ from a2a_core.data import Collate, Prepared, absent, collator, prepare, target_p
 from a2a_core.errors import A2AError, Problem
 from a2a_core.evaluate import build_metrics
 from a2a_core.model import A2AConfig, A2AModel
+from a2a_core.reasons import problems
 from a2a_core.recipe import Parts, Recipe, structure_parts
+from a2a_core.structures import Row
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +108,7 @@ LOOKED_AT = 2000
 def refuse_labels(split: str, rows: Rows, parts: Parts, limit: float) -> None:
     """Labels that no head can take are found now, not at the first evaluation; media are not read for it."""
     targets = target_processors(parts)
-    problems = []
+    bad: list[tuple[Row, str]] = []
     looked = min(len(rows), LOOKED_AT)
     for index in range(looked if targets else 0):
         row = rows[index]
@@ -114,11 +116,11 @@ def refuse_labels(split: str, rows: Rows, parts: Parts, limit: float) -> None:
             for target in targets.values():
                 target(row.fields)
         except ValueError as error:
-            problems.append(Problem(f"{row.place} (id {row.id}): {error}"))
-    if len(problems) > limit * len(rows):
-        text = f"{len(problems)} of the first {looked} rows of `{split}` have labels that their head cannot take"
+            bad.append((row, str(error)))
+    if len(bad) > limit * len(rows):
+        text = f"{len(bad)} of the first {looked} rows of `{split}` have labels that their head cannot take"
         hint = "classes that `[heads.…] classes` does not name are those of the training rows" if split != "train" else ""
-        raise A2AError([*problems[:5], Problem(text, hint=hint)])
+        raise A2AError([*problems(bad), Problem(text, hint=hint)])
 
 
 def resolve(recipe: Recipe, rows: Rows) -> Parts:

@@ -78,6 +78,16 @@ def test_evaluation_agrees_with_training(trained: Any) -> None:
     assert "no split `tset`" in trained.run("eval", "mine", "--split", "tset", code=2).output
 
 
+def test_evaluation_shows_a_few_of_its_bad_rows(trained: Any, tmp_path: Path) -> None:
+    rows = [{"id": str(n), "image": f"gone{n}.png", "label": "dark"} for n in range(5)]
+    rows.append({"id": "5", "image": str(trained.folder / "train0.png"), "label": "dark"})
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / "more.jsonl"
+    said = trained.run("eval", "mine", "--data", str(path)).stderr
+    assert said.count("is left out: field `image`") == 3
+    assert said.endswith(f"note: and 2 more like this\nnote: in all 5 rows of `{path}`\n")
+
+
 def test_predictions_keep_unknown_fields(trained: Any, tmp_path: Path) -> None:
     rows = [{**row, "note": {"kept": [1, None]}, "label": None} for row in trained.rows("validation")]
     rows.insert(2, {"id": "bad", "image": "nowhere.png"})

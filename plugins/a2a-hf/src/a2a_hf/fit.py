@@ -33,11 +33,11 @@ class HfFit:
         main = self.args.process_index == 0
         self.record = Record(job.run, job.reporter, list(job.model.weights()), main)
         lengths = {split: len(data) for split, data in job.data.items()}
-        quarantine = Quarantine(job.run, job.reporter, job.recipe.bad_rows, lengths, main)
+        self.quarantine = Quarantine(job.run, job.reporter, job.recipe.bad_rows, lengths, main)
         callbacks: list[TrainerCallback] = [callback.build(job) for callback in job.recipe.callbacks.values()]
         if config.patience:
             callbacks.append(EarlyStoppingCallback(config.patience, config.patience_threshold))
-        self.engine = Engine(config, job, self.args, self.splits, self.record, quarantine, callbacks)
+        self.engine = Engine(config, job, self.args, self.splits, self.record, self.quarantine, callbacks)
         self.engine.remove_callback(PrinterCallback)
         self.engine.add_callback(Watch(self.engine, job, self.record))
 
@@ -58,10 +58,12 @@ class HfFit:
             self.train()
         steps = self.engine.state.global_step
         if self.engine.interrupted and not ended(self.engine.state, self.config.patience):
+            self.quarantine.conclude()
             return Result("interrupted", steps, {}, time.perf_counter() - began)
         if self.config.load_best and self.engine.state.best_model_checkpoint is None:
             job.reporter.note("no evaluation came before the end: the last weights are exported, not the best")
         results = {split: self.engine.result(split) for split in job.data if split != "train"}
+        self.quarantine.conclude()
         if self.args.process_index == 0:
             export(job.model, job.run.model)
         return Result("done", steps, results, time.perf_counter() - began)

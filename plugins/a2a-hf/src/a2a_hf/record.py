@@ -14,11 +14,9 @@ from transformers import TrainingArguments
 
 from a2a_core import A2AError, Problem
 from a2a_core.data import BadRow
+from a2a_core.reasons import Tally, problems
 from a2a_core.reporter import Reporter
 from a2a_core.runs import Run, parsed
-
-SHOWN = 5
-"""Bad rows named on the screen."""
 
 
 def distributed() -> bool:
@@ -97,7 +95,7 @@ class Quarantine:
 
     def __init__(self, run: Run, reporter: Reporter, limit: float, lengths: Mapping[str, int], main: bool) -> None:
         self.run, self.reporter, self.limit, self.lengths, self.main = run, reporter, limit, lengths, main
-        self.told = 0
+        self.tally = Tally()
         self.places: dict[str, set[str]] = {split: set() for split in lengths}
         for line in run.quarantine.read_text(encoding="utf-8").splitlines() if run.quarantine.is_file() else ():
             record = parsed(line)
@@ -114,19 +112,16 @@ class Quarantine:
         for row, reason in fresh.values() if self.main else ():
             record = {"split": split, "place": row.place, "id": row.id, "reason": reason, "row": dict(row.fields)}
             self.run.append(self.run.quarantine, record)
-            self.tell(f"{row.place} (id {row.id}) is set aside: {reason}")
         count, length = len(self.places[split]), self.lengths[split]
         if fresh and count > self.limit * length:
-            problems = [Problem(f"{row.place} (id {row.id}): {reason}") for row, reason in list(fresh.values())[:SHOWN]]
             summary = f"{count} of {length} rows of `{split}` are bad, more than `bad_rows` = {self.limit:g} allows"
-            raise A2AError(
-                [*problems, Problem(summary, hint=f"mend them, or raise `bad_rows`; reasons: {self.run.quarantine}")]
-            )
+            hint = f"mend them, or raise `bad_rows`; reasons: {self.run.quarantine}"
+            raise A2AError([*problems(fresh.values()), Problem(summary, hint=hint)])
+        for row, reason in fresh.values():
+            if self.tally.worth(reason):
+                self.reporter.note(f"{row.place} (id {row.id}) is set aside: {reason}")
 
-    def tell(self, text: str) -> None:
-        """The first few on the screen; all are in the file."""
-        self.told += 1
-        if self.told <= SHOWN:
-            self.reporter.note(text)
-        elif self.told == SHOWN + 1:
-            self.reporter.note(f"more rows are set aside: see {self.run.quarantine}")
+    def conclude(self) -> None:
+        """How many rows were not named on the screen."""
+        for text in self.tally.rest():
+            self.reporter.note(f"{text}; see {self.run.quarantine}")
