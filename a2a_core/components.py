@@ -220,6 +220,8 @@ class MetricConfig(Component):
 
     kind = "metric"
     higher_is_better: ClassVar[bool] = True
+    tabular: ClassVar[bool] = False
+    """Its own value is a table, by which nothing can be ranked."""
     head: str = option("the head whose outputs it judges", refers_to="heads")
 
     @abstractmethod
@@ -249,10 +251,11 @@ class CollatorConfig(Component):
     ) -> Callable[[Sequence[Sample]], Batch]:
         """Encoders' processors, heads' target processors, tokens after a projector, the fusion's text processor -> collate.
 
-        `modalities` says what each encoder reads. What is returned may have two methods more. `read(row, items) -> Text`, of a
+        `modalities` says what each encoder reads. What is returned may have more. `read(row, items) -> Text`, of a
         collator that reads text: called for each row beside its processors, its ValueErrors set the row aside. It reads for
         prediction (up to where the answer begins) where `targets` has no TextTarget. `group(lengths) -> list[list[int]]`,
         of one that puts several rows in one place of a batch: it gets each row's tokens, 0 for a row that cannot be read.
+        And `stop`, ids, any of which ends a text that is generated.
         """
 
 

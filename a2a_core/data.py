@@ -150,6 +150,7 @@ class Collate:
         self.collate = collate
         self.read: Read | None = getattr(collate, "read", None)
         self.group: Group | None = getattr(collate, "group", None)
+        self.stop: Sequence[int] = getattr(collate, "stop", ())
 
     def __call__(self, samples: Sequence[Sample | BadRow]) -> Batch:
         """One batch."""

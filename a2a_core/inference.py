@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tomli
 import torch
 
-from a2a_core.data import BadRow, Batches, collator, load, prepare
+from a2a_core.data import BadRow, Batches, Collate, collator, load, prepare
 from a2a_core.errors import A2AError
 from a2a_core.evaluate import build_metrics, evaluate, moved
+from a2a_core.generation import generate, text_heads
 from a2a_core.model import A2AModel
 from a2a_core.recipe import load_recipe
 from a2a_core.runs import Run
@@ -111,12 +112,24 @@ def predict(trained: Trained, rows: Iterable[Row], batch_size: int) -> Iterator[
         data = prepare(Lines([renamed(row, columns) for row in chunk]), model.parts, labelled=False, read=collate.read)
         samples = [data[index] for index in range(len(data))]
         batch = collate(samples)
-        with torch.inference_mode(), precision(trained):
-            output = model(moved(batch["inputs"], device))
-        heads: dict[str, Any] = dict(model.heads.items())
-        found = {key: iter(heads[key].predict(values)) for key, values in output.outputs.items()}
+        found = predictions(trained, collate, moved(batch["inputs"], device))
         for row, sample in zip(chunk, samples, strict=True):
             yield row, sample.reason if isinstance(sample, BadRow) else {key: next(values) for key, values in found.items()}
+
+
+def predictions(trained: Trained, collate: Collate, inputs: Mapping[str, Any]) -> dict[str, Iterator[Any]]:
+    """Each head's, a value a sample; text is generated."""
+    model, heads = trained.model, dict[str, Any](trained.model.heads.items())
+    writing = text_heads(model.parts)
+    found: dict[str, Iterator[Any]] = {}
+    with torch.inference_mode(), precision(trained):
+        if writing:
+            texts = generate(model, collate, inputs)
+            found = {key: iter(texts) for key in writing}
+        if len(writing) < len(heads):
+            outputs = model(inputs).outputs
+            found |= {key: iter(heads[key].predict(values)) for key, values in outputs.items() if key not in writing}
+    return {key: found[key] for key in heads}
 
 
 def renamed(row: Row, columns: Mapping[str, str]) -> Row:

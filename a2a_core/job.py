@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from a2a_core.components import Rows
+    from a2a_core.grouping import Groups
     from a2a_core.plugins import Catalog
     from a2a_core.recipe import Loaded
     from a2a_core.reporter import Reporter
@@ -54,6 +55,24 @@ class Job:
         from a2a_core.features.cache import cache_features
 
         cache_features(self, device, autocast, workers)
+
+    def group(self, split: str, workers: int = 0) -> Groups | None:
+        """The rows of a split that share places in batches, where the collator packs or buckets them; see a2a_core.grouping.
+
+        For trainers: every rank calls it after `cache_features`, and gives `groups` to Batches. None: rows stay alone.
+        """
+        from a2a_core.grouping import group
+
+        return group(
+            split,
+            self.data[split],
+            self.collate,
+            shuffle=split == "train",
+            seed=self.recipe.seed,
+            folder=self.run.folder,
+            workers=workers,
+            reporter=self.reporter,
+        )
 
 
 @attrs.frozen(slots=False)

@@ -161,7 +161,8 @@ class A2AModel(PreTrainedModel):
             real = media["row"].shape[0]
             anchors.append(tokens.values[:0].sum())
             encoded[key] = Tokens(tokens.values[:real], tokens.mask[:real], media["row"], media["slot"], media["slots"])
-        return encoded, torch.stack([anchor.float() for anchor in anchors]).sum() if anchors else torch.zeros(())
+        zero = next(self.parameters()).new_zeros((), dtype=torch.float32)
+        return encoded, torch.stack([zero, *(anchor.float() for anchor in anchors)]).sum()
 
     def forward(
         self, inputs: Mapping[str, Any], targets: Mapping[str, Mapping[str, Tensor]] | None = None, losses: Iterable[str] = ()
@@ -172,6 +173,13 @@ class A2AModel(PreTrainedModel):
         given = targets or {}
         outputs = {key: head(fused, inputs, given.get(key)) for key, head in self.heads.items()}
         return Output(outputs, self.totals(outputs, given, losses), anchor)
+
+    def generate(self, inputs: Mapping[str, Any], **options: Any) -> list[list[int]]:
+        """The ids that follow each sample's text, by a fusion that owns a vocabulary; see a2a_core.generation."""
+        fusion: Any = self.fusion
+        encoded, _ = self.encode(inputs)
+        found: list[list[int]] = fusion.generate(encoded, inputs, **options)
+        return found
 
     def totals(
         self, outputs: Mapping[str, Any], targets: Mapping[str, Mapping[str, Tensor]], losses: Iterable[str]

@@ -55,6 +55,8 @@ class Engine(Trainer):
         """All ranks agreed to stop after this step."""
         self.window: list[Batch] = []
         self.loaders: dict[str, Loader] = {}
+        self.groups_of: dict[str, list[list[int]]] = {}
+        """Splits whose rows share places in batches (see Job.group)."""
         self.evaluated: dict[str, tuple[int, dict[str, Any]]] = {}
         super().__init__(
             model=job.model,
@@ -72,7 +74,9 @@ class Engine(Trainer):
         """This rank's batches of a split; kept, with its workers, for the next epoch."""
         if split not in self.loaders:
             data, args = self.job.data[split], self.args
-            order = Batches(len(data), batch_size, shuffle, args.seed, rank=args.process_index, ranks=args.world_size)
+            groups = self.groups_of.get(split)
+            length = len(data) if groups is None else len(groups)
+            order = Batches(length, batch_size, shuffle, args.seed, args.process_index, args.world_size, groups)
             pin = args.device.type == "cuda"
             self.loaders[split] = load(data, self.job.collate, order, args.dataloader_num_workers, pin)
         return self.loaders[split]
@@ -82,8 +86,8 @@ class Engine(Trainer):
         return self.batches("train", self.args.per_device_train_batch_size, shuffle=True)
 
     def num_examples(self, dataloader: Loader) -> int:
-        """Rows of an epoch, over all ranks."""
-        return len(self.job.data["train"])
+        """Rows of an epoch, or groups of them, over all ranks."""
+        return len(self.groups_of.get("train", self.job.data["train"]))
 
     def floating_point_ops(self, inputs: Batch) -> int:
         """Not estimated: the stock formula wants one tensor of token ids."""

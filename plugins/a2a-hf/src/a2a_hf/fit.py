@@ -53,6 +53,8 @@ class HfFit:
         if job.resume is not None:  # Trainer would load them when it trains; features are those of the weights
             self.engine._load_from_checkpoint(str(job.resume))
         job.cache_features(self.args.device, self.engine.accelerator.autocast, self.config.workers)
+        for split in job.data:
+            self.group(split)
         self.record.since = time.perf_counter()
         with interruptible(self.engine):
             self.train()
@@ -67,6 +69,17 @@ class HfFit:
         if self.args.process_index == 0:
             export(job.model, job.run.model)
         return Result("done", steps, results, time.perf_counter() - began)
+
+    def group(self, split: str) -> None:
+        """Let a split's rows share places in batches, where the collator does that; say what is left out."""
+        found = self.job.group(split, self.config.workers)
+        if found is None:
+            return
+        self.engine.groups_of[split] = found.groups
+        self.quarantine.add(split, found.bad)
+        rows = sum(map(len, found.groups))
+        left = f"; {found.left_out} are too long and left out" if found.left_out else ""
+        self.job.reporter.note(f"{rows} rows of `{split}` share {len(found.groups)} places in batches{left}")
 
     def train(self) -> None:
         """From the first step, from a checkpoint, or not at all: a run may have been killed after its last step."""
