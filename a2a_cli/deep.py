@@ -9,11 +9,12 @@ import attrs
 import click
 
 from a2a_cli.output import plural, table
+from a2a_core.known import KNOWN
 from a2a_core.recipe import Loaded
 
 if TYPE_CHECKING:
     from a2a_core.deep import Report
-    from a2a_core.deep.report import Fit, Memory, Part, SampleRow
+    from a2a_core.deep.report import Fit, Fitting, Memory, Part, SampleRow
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 WIDEST = 60
@@ -136,7 +137,7 @@ def memory(every: Sequence[Memory]) -> str:
         )
         for each in every
     ]
-    return table(rows, headers, "  ") + ("" if all(each.installed for each in every) else "\n  * no installed plugin offers it")
+    return table(rows, headers, "  ") + footnotes(every)
 
 
 def fit(found: Fit) -> str:
@@ -150,7 +151,20 @@ def fit(found: Fit) -> str:
         )
         for each in found.fittings
     ]
-    return table(rows, ("backend", "ranks", "rows at once", "peak"), "  ")
+    return table(rows, ("backend", "ranks", "rows at once", "peak"), "  ") + footnotes(found.fittings)
+
+
+def footnotes(every: Sequence[Memory | Fitting]) -> str:
+    """What the stars mean: what to install for a backend, or that no plugin known here offers it."""
+    lacking: dict[str, list[str]] = {}
+    for each in every:
+        if not each.installed:
+            lacking.setdefault(KNOWN.get("backend", {}).get(each.backend, ""), []).append(each.backend)
+    lines = [
+        f"  * not installed: {', '.join(names)} ({f'pip install {dist}' if dist else 'no plugin known here offers them'})"
+        for dist, names in lacking.items()
+    ]
+    return "".join(f"\n{line}" for line in lines)
 
 
 def advice(found: Fit) -> str:

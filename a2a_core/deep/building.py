@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,28 +13,31 @@ from a2a_core.deep.survey import Problems, changed
 from a2a_core.structures import Widths
 
 if TYPE_CHECKING:
-    from a2a_core.components import HeadConfig, LossConfig
+    from a2a_core.components import AdapterConfig, HeadConfig, LossConfig
     from a2a_core.model import A2AModel
     from a2a_core.recipe import Parts
 
 
 def build(fakes: Fakes, parts: Parts, problems: Problems) -> A2AModel | None:
-    """The model on fake tensors; without the heads and losses that are at fault, if that is all."""
-    try:
+    """The model on fake tensors; without the heads, losses and adapters that are at fault, if that is all."""
+    with suppress(Exception):  # whatever a part raised: which one it was is found out part by part
         return fakes.model(parts)
-    except Exception as error:  # whatever a part raised: which one it was is found out part by part
-        first = error
-    found = Problems(problems.tree)
     with torch.device("meta"):
-        sound = blame(parts, found)
-    problems.add(found)
-    if sound is not None and found:
-        with problems.kept():
-            return fakes.model(sound)
-    elif not found:
-        with problems.kept():
-            raise first
-    return None
+        sound = blame(parts, problems)
+    return None if sound is None else adapted(fakes, sound, problems)
+
+
+def adapted(fakes: Fakes, parts: Parts, problems: Problems) -> A2AModel | None:
+    """Adapter by adapter, as A2AModel applies them."""
+    model: A2AModel | None = None
+    sound: list[AdapterConfig] = []
+    with problems.kept():
+        model = fakes.model(changed(parts, adapters=()))
+        for number, adapter in enumerate(parts.adapters):
+            with problems.kept(f"adapters.{number}"):
+                model = fakes.model(changed(parts, adapters=(*sound, adapter)))
+                sound.append(adapter)
+    return model
 
 
 def blame(parts: Parts, problems: Problems) -> Parts | None:

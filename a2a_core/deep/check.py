@@ -129,6 +129,8 @@ def described(
         flops=sum(once.flops.values()) * plan.batch_size // micro,
         notes=(*once.notes, *looked.beyond(longest, emitted(once))),
     )
+    if not found.trainable:  # `planned` said so; an optimizer of nothing would fail in words of its own
+        return found
     with problems.kept("trainer"):
         states = optimizer_states(fakes, model, recipe.trainer, problems, bool(grouped))
         rows = {name: rows_at_once(name, ask.ranks, plan) for name in BACKENDS}
@@ -148,7 +150,8 @@ def described(
 def same_parts(recipe: Recipe, model: A2AModel) -> bool:
     """The model has every part of the recipe: none was left out for its mistakes."""
     parts = model.parts
-    return all(getattr(recipe, kind).keys() == getattr(parts, kind).keys() for kind in ("encoders", "heads", "losses"))
+    named = all(getattr(recipe, kind).keys() == getattr(parts, kind).keys() for kind in ("encoders", "heads", "losses"))
+    return named and len(recipe.adapters) == len(parts.adapters)
 
 
 def planned(recipe: Recipe, model: A2AModel, problems: Problems, whole: bool) -> tuple[Plan, dict[str, str]]:

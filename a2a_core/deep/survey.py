@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from a2a_core.data import absent, target_processors
-from a2a_core.errors import A2AError, Problem
+from a2a_core.errors import A2AError, Origin, Problem
 from a2a_core.evaluate import build_metrics
 from a2a_core.job import LOOKED_AT, opened, refuse_labels, resolve
 from a2a_core.recipe import Parts, Recipe
@@ -42,12 +42,31 @@ class Problems(list[Problem]):
 
     def add(self, found: Iterable[Problem], table: str = "") -> None:
         """These, unless they are known."""
-        node = self.tree.get(*table.split(".", 1)) if table else None
+        kind, _, key = table.partition(".")
+        node = self.tree.get(kind, int(key) if key.isdigit() else key) if key else self.tree.get(kind)
+        title = f"[[{kind}]]" if key.isdigit() else f"[{table}]"
         for problem in found:
-            named = problem.message if f"[{table}]" in problem.message or not table else f"[{table}] {problem.message}"
-            placed = attrs.evolve(problem, message=named, origin=problem.origin or (node.key if node else None))
+            named = problem.message if not table or title in problem.message else f"{title} {problem.message}"
+            placed = attrs.evolve(problem, message=named, origin=problem.origin or (place(node, named) if node else None))
             if (placed.message, placed.hint) not in {(each.message, each.hint) for each in self}:
                 self.append(placed)
+
+
+def place(node: Node, message: str) -> Origin:
+    """Where in a part's table a mistake stands: at the first of its values that the message quotes, else at the table."""
+    quoted = {message.find(f"`{each.value}`"): each for each in scalars(node) if isinstance(each.value, str)}
+    first = min((where for where in quoted if where >= 0), default=None)
+    return node.key if first is None else quoted[first].at
+
+
+def scalars(node: Node) -> Iterator[Node]:
+    """The values in a table, lists and tables in it included."""
+    below = node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else None
+    if below is None:
+        yield node
+    else:
+        for each in below:
+            yield from scalars(each)
 
 
 def open_rows(recipe: Recipe, problems: Problems) -> dict[str, Rows]:
