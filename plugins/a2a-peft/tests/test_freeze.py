@@ -9,6 +9,7 @@ from torch import nn
 
 from a2a_core import A2AError
 from a2a_peft.freeze import FreezeAdapter
+from a2a_peft.patterns import chosen, near
 
 
 def model() -> nn.Module:
@@ -44,6 +45,26 @@ def test_names_freeze_themselves(names: set[str]) -> None:
 def test_what_fits_nothing(options: dict[str, tuple[str, ...]], says: str) -> None:
     with pytest.raises(A2AError, match=f"(?s){says}"):
         FreezeAdapter(**options).apply(model())
+
+
+LAYERS = [f"text.layers.{layer}.attention.{name}.weight" for layer in range(20) for name in ("q_proj", "k_proj")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("q_prj.*", "did you mean `q_proj.*`?"),
+        ("layers.3.atention.*", "did you mean `layers.*.attention.*`?"),
+        ("text.layrs.*", "did you mean `text.layers.*`?"),
+        ("layers.*.attention.q_prog.weight", "did you mean `layers.*.attention.q_proj.weight`?"),
+        ("mlp", "there is `weight`"),
+    ],
+)
+def test_what_was_meant(pattern: str, hint: str) -> None:
+    """Layers are not told apart, and what is suggested fits."""
+    assert near(pattern, LAYERS) == hint
+    if "mean" in hint:
+        assert chosen([hint.split("`")[1]], LAYERS, "parameter")
 
 
 def test_no_pattern() -> None:

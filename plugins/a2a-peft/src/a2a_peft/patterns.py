@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,10 @@ from a2a_core.errors import A2AError, Problem, suggest
 
 if TYPE_CHECKING:
     from torch import nn
+
+NUMBERS = re.compile(r"(?<![^.])(\d+|\*)(?![^.])")
+"""Layers, in a name or in a pattern."""
+LISTED = 12
 
 
 def chosen(patterns: Iterable[str], names: Sequence[str], what: str) -> list[str]:
@@ -30,8 +36,28 @@ def fits(name: str, pattern: str) -> bool:
 
 
 def near(pattern: str, names: Collection[str]) -> str:
-    """A hint: the last parts of the names, each once, or the one that was probably meant."""
-    return suggest(pattern, dict.fromkeys(name.rpartition(".")[2] for name in names))
+    """A hint: the pattern that was probably meant, as long as this one; else the last parts of the names, each once."""
+    stem, ending = (pattern.removesuffix(".*"), ".*") if pattern.endswith(".*") else (pattern, "")
+    close = get_close_matches(NUMBERS.sub("*", stem) + ending, pieces(names, stem.count(".") + 1), n=1, cutoff=0.7)
+    return f"did you mean `{close[0]}`?" if close else listed(sorted({name.rpartition(".")[2] for name in names}))
+
+
+def pieces(names: Iterable[str], length: int) -> list[str]:
+    """So many parts of a name in a row, as patterns; layers are not told apart: `layers.*.q_proj`, `layers.*`."""
+    found: dict[str, None] = {}
+    for name in dict.fromkeys(NUMBERS.sub("*", name) for name in names):
+        parts = name.split(".")
+        for start in range(len(parts) - length + 1):
+            found[".".join(parts[start : start + length]) + (".*" if start + length < len(parts) else "")] = None
+    return list(found)
+
+
+def listed(names: Sequence[str]) -> str:
+    """All of them, or the first."""
+    if not names:
+        return "there is none"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"there is {', '.join(f'`{name}`' for name in names[:LISTED])}{more}"
 
 
 def part_of(model: nn.Module, name: str) -> nn.Module:
@@ -40,4 +66,4 @@ def part_of(model: nn.Module, name: str) -> nn.Module:
         return model.get_submodule(name)
     except AttributeError:
         known = [path for path, _ in model.named_modules() if 0 < path.count(".") + 1 <= name.count(".") + 1]
-        raise A2AError(f"the model has no part `{name}`", hint=suggest(name, known)) from None
+        raise A2AError(f"the model has no part `{name}`", hint=suggest(name, known, where="a2a check --deep")) from None
