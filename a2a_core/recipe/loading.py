@@ -188,12 +188,18 @@ def misnamed(tree: Node) -> Iterator[Problem]:
 
 
 def senseless(tree: Node, catalog: Catalog) -> Iterator[Problem]:
-    """A fusion that would have nothing to join."""
+    """A fusion that would have nothing to join, or no text to read."""
     node = tree.get("fusion")
     cls = used(node, "fusion", catalog)
-    if node is None or cls is None or not issubclass(cls, FusionConfig) or not cls.needs_encoders:
+    if node is None or cls is None or not issubclass(cls, FusionConfig):
         return
-    if not table(tree, "encoders"):
+    if cls.reads_text:
+        given = tree.get("collator")
+        collator = used(given, "collator", catalog)
+        if given is None or (collator is not None and not getattr(collator, "reads_text", False)):
+            text = f"fusion `{cls.name}` reads text, and the collator gives none"
+            yield Problem(text, (given or node).key, 'add [collator] use = "chat", of a2a-chat')
+    if cls.needs_encoders and not table(tree, "encoders"):
         text = f"fusion `{cls.name}` joins what encoders give, and there is none"
         yield Problem(text, node.key, "add a table, such as `[encoders.image]`")
 

@@ -73,6 +73,31 @@ class Reader(FusionConfig):
     assert loaded.recipe.encoders == {}
 
 
+def test_a_fusion_that_reads_text_wants_a_collator_that_gives_it(make_plugin, write, acme, whole) -> None:
+    source = '''
+from a2a_core import CollatorConfig, FusionConfig
+
+class Reader(FusionConfig):
+    """Reads a text."""
+    name = "reader"
+    reads_text = True
+    def build(self, widths): ...
+
+class Talk(CollatorConfig):
+    """Gives one."""
+    name = "talk"
+    reads_text = True
+    def build(self, processors, targets, lengths, text=None, modalities=None): ...
+'''
+    offers = {"a2a_fusions": {"reader": "acme_reader.parts:Reader"}, "a2a_collators": {"talk": "acme_reader.parts:Talk"}}
+    make_plugin("acme-reader", offers, parts=source)
+    text = whole.replace('use = "concat"', 'use = "reader"')
+    for collator in ("", '\n[collator]\nuse = "pad"\n'):
+        with pytest.raises(A2AError, match="fusion `reader` reads text, and the collator gives none"):
+            load_recipe(write(text + collator), Catalog.installed(), (), (), environ={}, for_run=True)
+    load_recipe(write(text + '\n[collator]\nuse = "talk"\n'), Catalog.installed(), (), (), environ={}, for_run=True)
+
+
 def test_only_frozen_tokens_are_kept(problems, load) -> None:
     text = '[encoders.image]\nuse = "patch"\ncache = true\n'
     (found,) = problems(text)
