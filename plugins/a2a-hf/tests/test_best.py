@@ -57,6 +57,14 @@ def test_other_names_are_refused_where_the_recipe_is_read(recipe: Recipe, name: 
     assert f'best = "{name}"' in problem.origin.text
 
 
+def test_a_table_tells_no_best_checkpoint(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recipe()
+    monkeypatch.setattr(type(settings(path).metrics["error"]), "tabular", True)
+    with pytest.raises(A2AError, match="`error` is no metric of this run"):
+        settings(path, 'trainer.best="error"')
+    settings(path, 'trainer.best="error/of_a_class"')
+
+
 def test_the_terms_of_a_single_loss_are_the_loss(recipe: Recipe) -> None:
     assert numbers(settings(recipe())) == ["loss", "error"]
     assert numbers(settings(recipe(more=OTHER))) == [

@@ -24,6 +24,7 @@ class ConfusionMetric(MetricConfig):
     """
 
     name = "confusion"
+    tabular = True
 
     def build(self, head: HeadConfig) -> Metric:
         """A fresh table."""

@@ -21,7 +21,7 @@ def numbers(recipe: Recipe) -> list[str]:
     heads = dict.fromkeys(loss.head for loss in recipe.losses.values() if loss.terms)
     several = [f"loss/{term}" for term in terms] if len(terms) > 1 else []
     several += [f"head_loss/{head}" for head in heads] if len(heads) > 1 else []
-    return ["loss", *several, *recipe.metrics]
+    return ["loss", *several, *(key for key, metric in recipe.metrics.items() if not metric.tabular)]
 
 
 def bare(recipe: Recipe, name: str) -> str:
@@ -33,7 +33,8 @@ def bare(recipe: Recipe, name: str) -> str:
 def misnamed(recipe: Recipe, name: str) -> Problem | None:
     """What is wrong with a name that no number has."""
     there, wanted = numbers(recipe), bare(recipe, name)
-    if wanted in there or wanted.partition("/")[0] in recipe.metrics:
+    metric, _, result = wanted.partition("/")
+    if wanted in there or (result and metric in recipe.metrics):
         return None
     close = suggest(wanted, there)
     hint = f"there is {', '.join(f'`{each}`' for each in there)}"
