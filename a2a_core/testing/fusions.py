@@ -51,11 +51,9 @@ class FusionSubject(ModuleSubject[FusionConfig]):
 
     @cached_property
     def widths(self) -> dict[str, int]:
-        """The encoders' own; NotApplicable for a fusion that wants text beside them."""
-        with attempt("processor()"):
-            text = self.config.processor()
-        if text is not None:
-            raise NotApplicable("it reads text of its own (processor()), which the kit cannot make up")
+        """The encoders' own; NotApplicable for a fusion that has none."""
+        if self.config.media():
+            raise NotApplicable("it reads media of its own (media()), which the kit cannot make up")
         widths = dict.fromkeys(self.named, 16)
         return widths | {self.names[key]: width for key, width in WIDTHS.items()}
 
@@ -81,7 +79,16 @@ class FusionSubject(ModuleSubject[FusionConfig]):
             {self.names[key]: lengths for key, lengths in media.items()} | dict.fromkeys(further, media.get("image", ()))
             for media in samples
         ]
-        return batch(module, widths or self.widths, called)
+        encoded, inputs = batch(module, widths or self.widths, called)
+        if self.config.reads_text:
+            inputs["text"] = texts(module, widths or self.widths, called)
+        return encoded, inputs
+
+    def forward(self, module: Any, *arguments: Any) -> Any:
+        """Call it, and make logits where it lends the way."""
+        fused = module(*arguments)
+        lent = isinstance(fused, Fused) and fused.unembed is not None and fused.hidden is not None
+        return (fused, fused.unembed(fused.hidden)) if lent else fused
 
     def fuse(self, module: Any, *samples: Media, widths: Mapping[str, int] | None = None) -> Fused:
         """The fusion of some samples, without gradients."""
@@ -115,6 +122,28 @@ def batch(module: Any, widths: Mapping[str, int], samples: Sequence[Media]) -> t
         encoded[key] = Tokens(values, mask, row, slot, slots)
         inputs[key] = {"tensors": {}, "row": row, "slot": slot, "slots": slots}
     return encoded, inputs
+
+
+def texts(module: Any, widths: Mapping[str, int], samples: Sequence[Media]) -> dict[str, Any]:
+    """Each sample's text: three tokens, its media's, two tokens."""
+    positions: list[Tensor] = []
+    lengths: list[int] = []
+    places: dict[str, list[int]] = {key: [] for key in widths}
+    for sample in samples:
+        begin = sum(lengths)
+        length = 3
+        for key in widths:
+            several = sum(sample.get(key, ()))
+            places[key] += range(begin + length, begin + length + several)
+            length += several
+        lengths.append(length + 2)
+        positions.append(torch.arange(length + 2))
+    return {
+        "ids": torch.cat(positions) % int(module.vocabulary),
+        "positions": torch.cat(positions),
+        "lengths": lengths,
+        "media": {key: torch.tensor(each, dtype=torch.long) for key, each in places.items()},
+    }
 
 
 def of_sample(fused: Fused, index: int) -> dict[str, Tensor]:
@@ -212,7 +241,7 @@ def absent_modality_keeps_gradients(subject: FusionSubject) -> None:
         encoded, inputs = subject.batch(module, samples)
         encoded = mapped(encoded, lambda tensor: tensor.requires_grad_() if tensor.is_floating_point() else tensor)
         with attempt(f"forward and backward of {[dict(media) for media in samples]}"):
-            torch.autograd.backward(weighted_sum(module(encoded, inputs)))
+            torch.autograd.backward(weighted_sum(subject.forward(module, encoded, inputs)))
         missing = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
         expect(
             not missing,
