@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from a2a_core import A2AError, Fused, FusionConfig, Tokens, option
-from a2a_core.testing.reference import ReferenceFusion
+from a2a_core import A2AError, Fused, FusionConfig, Medium, Tokens, option
+from a2a_core.testing.reference import ReferenceFusion, ReferenceProcessor
 
 
 class Module(nn.Module):
@@ -202,13 +202,61 @@ def test_encoders_that_options_name_are_there(judge: Any, component: Any) -> Non
     assert judge(component) == set()
 
 
-class WithText(Good):
+class Reads(Module):
+    """Adds the mean of a text's embeddings, to which its media's tokens are added in their places."""
+
+    def __init__(self, widths: Mapping[str, int], width: int) -> None:
+        super().__init__(widths, width)
+        self.vocabulary, self.table = 11, nn.Embedding(11, width)
+
+    def forward(self, encoded: Mapping[str, Tokens], inputs: Mapping[str, Any]) -> Fused:
+        text = inputs["text"]
+        hidden = self.table(text["ids"])
+        for key, tokens in encoded.items():
+            places = text["media"][key]
+            hidden = hidden.index_add(0, places, self.layers[key](tokens.in_order()[: len(places)]).to(hidden.dtype))
+        pooled = torch.stack([each.mean(0) for each in self.apart(hidden, text["lengths"])])
+        fused = super().forward(encoded, inputs)
+        return fused._replace(pooled=fused.pooled + pooled, hidden=hidden, unembed=self.unembed)
+
+    def apart(self, hidden: Tensor, lengths: list[int]) -> tuple[Tensor, ...]:
+        return hidden.split(lengths)
+
+    @property
+    def unembed(self) -> Any:
+        lent = nn.Linear(self.width, self.vocabulary, bias=False, device=self.table.weight.device)
+        lent.weight = self.table.weight
+        return lent
+
+
+class Leaks(Reads):
+    """Each text sees the others."""
+
+    def apart(self, hidden: Tensor, lengths: list[int]) -> tuple[Tensor, ...]:
+        return (hidden,) * len(lengths)
+
+
+class ReadsText(Good):
     """Owns a vocabulary, like a language model."""
 
-    def processor(self) -> Any:
-        return object()
+    reads_text = True
+    module = Reads
 
 
-def test_a_fusion_with_text_is_only_looked_at(judge: Any) -> None:
-    assert judge(WithText) == set()
-    assert "padding_is_invisible" in judge.skips(WithText)
+class ReadsMedia(Good):
+    """Has encoders of its own inside."""
+
+    def media(self) -> Mapping[str, Medium]:
+        return {"image": Medium("image", True, ReferenceProcessor())}
+
+
+def test_a_fusion_that_reads_text_is_given_some(judge: Any) -> None:
+    assert judge(ReadsText) == set()
+    assert judge.skips(ReadsText) == {"refills_its_buffers"}
+    leaking = type("Leaking", (ReadsText,), {"module": Leaks, "__doc__": "Leaks."})
+    assert {"neighbours_are_invisible", "padding_is_invisible"} <= judge(leaking)
+
+
+def test_a_fusion_that_reads_media_is_only_looked_at(judge: Any) -> None:
+    assert judge(ReadsMedia) == set()
+    assert "padding_is_invisible" in judge.skips(ReadsMedia)
