@@ -98,7 +98,10 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     for split, each in rows.items() if resume is None else ():
         refuse_labels(split, each, parts, recipe.bad_rows)
     seed_everything(recipe.seed)
-    model = A2AModel.from_parts(parts) if resume is None else A2AModel(A2AConfig.from_pretrained(resume), parts)
+    if resume is None:
+        model = A2AModel.from_parts(parts, starting(recipe))
+    else:
+        model = A2AModel(A2AConfig.from_pretrained(resume), parts)
     trainable(model)
     build_metrics(recipe.metrics, parts.heads)  # what does not fit its head is said now, not at the first evaluation
     collate = collator(recipe.collator, parts)
@@ -172,6 +175,17 @@ def resolve(recipe: Recipe, rows: Rows) -> Parts:
         losses=losses,
         adapters=tuple(recipe.adapters),
     )
+
+
+def starting(recipe: Recipe) -> Callable[[A2AModel], None] | None:
+    """What gives a new model the weights that the recipe starts with."""
+    path = recipe.init_from
+    if path is None:
+        return None
+    from a2a_core.starting import folder_of, start_with
+
+    folder_of(path)  # before anything is built
+    return lambda model: start_with(model, path, recipe.init_but)
 
 
 def saved_parts(folder: Path, catalog: Catalog) -> Parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -46,12 +46,20 @@ class A2AModel(PreTrainedModel):
     heads: nn.ModuleDict
     losses: nn.ModuleDict
 
-    def __init__(self, config: A2AConfig, parts: Parts | None = None, load: bool = False) -> None:
+    def __init__(
+        self,
+        config: A2AConfig,
+        parts: Parts | None = None,
+        load: bool = False,
+        start: Callable[[A2AModel], None] | None = None,
+    ) -> None:
         super().__init__(config)
         self.parts = structure_parts(config.parts, Catalog.installed()) if parts is None else parts
         self._build()
         if load:
             self._load_pretrained()
+        if start is not None:
+            start(self)
         for adapter in self.parts.adapters:
             adapter.apply(self)
         for key, encoder in self.parts.encoders.items():
@@ -65,9 +73,12 @@ class A2AModel(PreTrainedModel):
         self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
 
     @classmethod
-    def from_parts(cls, parts: Parts) -> Self:
-        """Build for the first time, pretrained weights included. `parts` are resolved (see EncoderConfig.resolved)."""
-        return cls(A2AConfig(parts=plain(parts)), parts, load=True)
+    def from_parts(cls, parts: Parts, start: Callable[[A2AModel], None] | None = None) -> Self:
+        """Build for the first time, pretrained weights included. `parts` are resolved (see EncoderConfig.resolved).
+
+        `start` gives it other weights than these, before adapters change it.
+        """
+        return cls(A2AConfig(parts=plain(parts)), parts, load=True, start=start)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

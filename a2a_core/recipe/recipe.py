@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from a2a_core.components import (
@@ -50,6 +51,8 @@ class Recipe(Options):
 
     seed: int = option("seed of everything random", default=0, ge=0)
     bad_rows: float = option("share of rows that may be unreadable before the run stops", default=0.01, ge=0, le=1)
+    init_from: Path | None = option("a run, or a model that a run exported, whose weights are started with", default=None)
+    init_but: tuple[str, ...] = option("patterns of tensors that `init_from` may lack, or have in vain", default=())
     plugins: Plugins = option("which plugins may be used", default=Plugins())
     data: dict[str, SourceConfig] = option("where rows come from, by split; `train` is trained on", default={})
     encoders: dict[str, EncoderConfig] = option("one modality to tokens, by the row's field", default={})
