@@ -6,12 +6,14 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     "adapter": {
         "freeze": "a2a-peft",
         "lora": "a2a-peft",
+        "qlora": "a2a-peft",
     },
     "backend": {
         "ddp": "a2a-accelerate",
         "single": "a2a-accelerate",
     },
     "collator": {
+        "chat": "a2a-chat",
         "pad": "a2a-trainer",
     },
     "encoder": {
@@ -31,6 +33,7 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     },
     "fusion": {
         "bottleneck": "a2a-fusion",
+        "causal-lm": "a2a-llm",
         "concat": "a2a-fusion",
         "cross-attention": "a2a-fusion",
         "perceiver": "a2a-fusion",
@@ -38,6 +41,7 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     "head": {
         "align": "a2a-contrastive",
         "classify": "a2a-classification",
+        "lm": "a2a-llm",
         "multi-label": "a2a-classification",
         "ordinal": "a2a-classification",
         "regress": "a2a-classification",
@@ -49,6 +53,7 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
         "cross-entropy": "a2a-classification",
         "focal": "a2a-classification",
         "mse": "a2a-classification",
+        "next-token": "a2a-llm",
     },
     "metric": {
         "accuracy": "a2a-classification",
@@ -58,6 +63,9 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
         "f1": "a2a-classification",
         "kappa": "a2a-classification",
         "mae": "a2a-classification",
+        "perplexity": "a2a-llm",
+        "sequence-accuracy": "a2a-llm",
+        "token-accuracy": "a2a-llm",
     },
     "projector": {
         "attention": "a2a-llm",
@@ -66,6 +74,7 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
         "pixel-shuffle": "a2a-llm",
     },
     "source": {
+        "chat": "a2a-chat",
         "csv": "a2a-data",
         "jsonl": "a2a-data",
         "media": "a2a-data",
