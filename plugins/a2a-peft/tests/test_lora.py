@@ -18,6 +18,7 @@ from a2a_core.recipe import Parts, plain
 from a2a_core.testing.reference import ReferenceEncoder, ReferenceFusion, ReferenceHead
 from a2a_peft.freeze import FreezeAdapter
 from a2a_peft.lora import LoraAdapter
+from a2a_peft.qlora import QloraAdapter
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 60}
 IDS = torch.arange(12).view(2, 6)
@@ -107,6 +108,23 @@ def test_all_linear_leaves_out_a_language_models_output_and_other_parts() -> Non
     assert layers == linear - {"lm_head"}
     assert {"head.weight", "head.bias"} <= trained(whole)
     assert all("lora_" in name for name in trained(whole) if name.startswith("encoders"))
+
+
+@pytest.mark.parametrize("adapter", [LoraAdapter, QloraAdapter])
+def test_torchs_own_layers_use_their_updates_in_training_and_outside(adapter: type[LoraAdapter]) -> None:
+    """Their attention never calls its output layer, and their fused kernel calls nothing at all."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True, activation="gelu")
+    whole = nn.ModuleDict({"text": layer})
+    adapter(part="text").apply(whole)
+    fill(whole)
+    assert {name.split(".")[1] for name in trained(whole)} == {"linear1", "linear2"}
+    given = torch.randn(2, 5, 16)
+    training = whole["text"](given)
+    training.sum().backward()
+    assert all(parameter.grad is not None for parameter in whole.parameters() if parameter.requires_grad)
+    with torch.no_grad():
+        torch.testing.assert_close(whole.eval()["text"](given), training.detach())
 
 
 def test_gpt2s_own_linear_layers() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from peft import LoraConfig, inject_adapter_in_model
+import logging
+
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers.pytorch_utils import Conv1D
 
 from a2a_core.errors import A2AError
 from a2a_peft.lora import LoraAdapter
 from a2a_peft.patterns import chosen, part_of
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it, and it tells of kernels that nobody asked for
+from peft import LoraConfig, inject_adapter_in_model  # noqa: E402 - after that
 
 
 def put_in(config: LoraAdapter, model: nn.Module) -> None:
@@ -32,11 +37,18 @@ def put_in(config: LoraAdapter, model: nn.Module) -> None:
     )
     for name in kept:
         part.get_submodule(name).requires_grad_(True)
+    for module in part.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # outside of training torch's fused kernel would take the bare weights
 
 
 def linear_layers(config: LoraAdapter, part: nn.Module) -> list[str]:
     """The names of the layers to update."""
-    linear = {name: module for name, module in part.named_modules() if isinstance(module, (nn.Linear, Conv1D)) and name}
+    linear = {
+        name: module
+        for name, module in part.named_modules()
+        if name and isinstance(module, (nn.Linear, Conv1D)) and not isinstance(module, NonDynamicallyQuantizableLinear)
+    }  # that one is nn.MultiheadAttention's, which takes its weights and never calls it
     if not linear:
         raise A2AError(f"`{config.part}` has no linear layer", hint="name the part that holds them")
     if config.targets != "all-linear":
