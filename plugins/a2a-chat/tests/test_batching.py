@@ -74,7 +74,7 @@ def test_a_batch_of_bad_rows_alone_is_a_token_of_which_nothing_counts(chats, tok
 def test_heads_of_other_targets_pad_them(chats, samples):
     targets = {"score": ReferenceTarget("value"), "lm": TextTarget()}
     batch = chats(targets=targets)([samples[0]._replace(targets={"score": 2.0}), samples[2]])
-    assert batch["targets"]["score"]["values"][0] == 2.0 if "values" in batch["targets"]["score"] else batch["targets"]["score"]
+    assert batch["targets"]["score"]["value"][0] == 2.0
     assert len(batch["targets"]["lm"]["row"].unique()) == 2
 
 

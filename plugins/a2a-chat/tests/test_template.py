@@ -113,6 +113,12 @@ def test_a_template_of_ones_own(tokenizer, tmp_path):
     assert template.render(messages(TALK[0])).text == "user:\nHi</s>"
 
 
+def test_an_answer_may_be_marked_piece_by_piece(tokenizer):
+    source = """{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}\
+{% generation %}{{ eos_token }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"""
+    assert bracketed(Template("own", source, tokenizer).render(messages(*TALK))) == "Hi[ Hello\n</s>]Bye[So long</s>]"
+
+
 ENDLESS = """{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}\
 {% else %}{{ m.content }}{% endif %}{{ eos_token }}{% endfor %}"""
 

@@ -14,7 +14,7 @@ from a2a_chat.chat_rows import UNREADABLE
 from a2a_chat.media import Items, Places, refuse_other_media
 from a2a_chat.template import WRITE_ONE, Messages, Template
 from a2a_chat.turns import Stretch, asked, refuse_disorder, stretches
-from a2a_core.errors import A2AError
+from a2a_core.errors import LeftOut, Unwanted
 from a2a_core.structures import Row, Span, Text
 
 TrainOn = Literal["assistant", "all", "last"]
@@ -159,7 +159,7 @@ class Reader:
         """The text; ValueError where it is too long, or nothing of it is to be learned."""
         limit = self.settings.limit
         if limit is not None and text.length > limit:
-            error = A2AError if self.settings.strict else ValueError
+            error = Unwanted if self.settings.strict else LeftOut
             raise error(f"it has {text.length} tokens, and at the most {limit} are allowed (`max_length`)")
         if not text.length:
             raise ValueError("its text is empty")

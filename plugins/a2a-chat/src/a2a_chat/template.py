@@ -51,7 +51,7 @@ class Template:
         except (TemplateError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"the template {self.name} cannot express it: {error}") from None
         (text,), marks = rendered
-        return Rendered(text, [(start, end) for start, end in marks[0]] if marks else [])
+        return Rendered(text, joined(marks[0]) if marks else [])
 
     def refuse_unheard(self, messages: Messages, tools: Any) -> None:
         """ValueError for what the template would leave out without a word."""
@@ -60,6 +60,15 @@ class Template:
         for name in sorted(said):
             if name not in self.source:
                 raise ValueError(f"it has `{name}`, for which the template {self.name} has no place")
+
+
+def joined(marks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Marks, those that follow one another without a break as one: an answer may be marked piece by piece."""
+    found: list[tuple[int, int]] = []
+    for start, end in marks:
+        begin = found.pop()[0] if found and found[-1][1] == start else start
+        found.append((begin, end))
+    return found
 
 
 def chosen(name: str, file: Path | None, tokenizer: Any) -> Template:
