@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import bitsandbytes
 import pytest
 import torch
 from torch import nn
@@ -18,6 +17,8 @@ from a2a_core.testing.reference import ReferenceEncoder, ReferenceFusion, Refere
 from a2a_peft.four_bits import Nf4Linear
 from a2a_peft.lora import LoraAdapter
 from a2a_peft.qlora import QloraAdapter
+
+bitsandbytes = pytest.importorskip("bitsandbytes")
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 60}
 IDS = torch.arange(12).view(2, 6)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
 import torch
-from bitsandbytes.functional import quantize_4bit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from a2a_core.errors import A2AError
 from a2a_peft.lora_model import output_layer
 from a2a_peft.patterns import part_of
 from a2a_peft.qlora import QloraAdapter
+
+
+def bitsandbytes() -> Any:
+    """Asked for late: models on the meta device need it not, and transformers would import it in every run."""
+    try:
+        return importlib.import_module("bitsandbytes")
+    except ImportError as error:
+        raise A2AError("the adapter `qlora` needs bitsandbytes", hint='pip install "a2a-peft[qlora]"') from error
 
 
 def quantise(config: QloraAdapter, model: nn.Module) -> None:
@@ -36,7 +45,9 @@ class Nf4Linear(nn.Module):
             packed = torch.empty((weight.numel() + 1) // 2, 1, dtype=torch.uint8, device="meta")
             scales = torch.empty(math.ceil(weight.numel() / block_size), device="meta")
         else:
-            packed, state = quantize_4bit(weight.float().contiguous(), blocksize=block_size, quant_type="nf4")
+            packed, state = bitsandbytes().functional.quantize_4bit(
+                weight.float().contiguous(), blocksize=block_size, quant_type="nf4"
+            )
             scales = state.absmax
         self.register_buffer("packed", packed)
         self.register_buffer("scales", scales)
@@ -44,6 +55,7 @@ class Nf4Linear(nn.Module):
 
     def weight_as(self, dtype: torch.dtype) -> Tensor:
         """The weights (out, in), unpacked."""
+        bitsandbytes()  # brings the operation
         shape = [self.out_features, self.in_features]
         unpack: Any = torch.ops.bitsandbytes.dequantize_4bit.default
         return unpack(self.packed, self.scales, self.block_size, "nf4", shape, dtype)  # type: ignore[no-any-return]

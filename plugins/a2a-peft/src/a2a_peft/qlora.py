@@ -18,7 +18,7 @@ class QloraAdapter(LoraAdapter):
     As `lora`, and afterwards every frozen linear layer of the part becomes NF4: numbers in blocks, each with its largest in
     float32. Weights are unpacked layer by layer to compute with, forward and backward, on the CPU, too. A language model's
     output stays as it is, and so do `modules_to_save`. Pretrained weights are quantised once; what is saved are the four bits.
-    bitsandbytes does the packing.
+    bitsandbytes does the packing: `pip install "a2a-peft[qlora]"`.
     """
 
     name = "qlora"
