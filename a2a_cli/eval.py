@@ -51,7 +51,7 @@ def eval_(
     for split, source in sources.items():
         values, bad = measure(trained, split, source.build(), batch_size)
         results[split] = values
-        for row, reason, more in few(bad):
+        for row, reason, more in few((each.row, each.reason) for each in bad):
             click.echo(f"note: {row.place} (id {row.id}) is left out: {reason}", err=True)
             if more:
                 click.echo(f"note: and {more} more like this", err=True)

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from a2a_core.components import EncoderConfig, RecordingConfig
-from a2a_core.errors import A2AError
+from a2a_core.errors import A2AError, LeftOut, Unwanted
 from a2a_core.structures import Batch, Item, Medium, Processor, Row, Sample, Segment, TargetProcessor, Text
 
 if TYPE_CHECKING:
@@ -24,14 +24,18 @@ BLANK = Sample(Row({}, "", Path(), ""), {}, {})
 
 
 class BadRow(NamedTuple):
-    """A row that could not be processed."""
+    """A row that is not used: it could not be processed, the recipe leaves such rows out, or lets no run go on with one."""
 
     row: Row
     reason: str
+    kind: Literal["bad", "left out", "unwanted"] = "bad"
 
 
 Read = Callable[[Row, Mapping[str, Sequence[Item]]], Text]
-"""A row and its items to its text; ValueError for a row that has none, or another number of media than its text names."""
+"""A row and its items to its text; ValueError for a row that has none, or another number of media than its text names.
+
+LeftOut and Unwanted where the recipe says what becomes of such a row.
+"""
 
 
 class Features(Protocol):
@@ -73,7 +77,7 @@ class Prepared(Dataset[Sample | BadRow]):
             text = self.read(row, items) if self.read is not None else None
         except Exception as error:  # whatever a processor raises is this row's fault, until too many rows have it
             known = isinstance(error, (ValueError, OSError))
-            return BadRow(row, str(error) if known else f"{type(error).__name__}: {error}")
+            return BadRow(row, str(error) if known else f"{type(error).__name__}: {error}", kind_of(error))
         return Sample(row, items, targets, text)
 
     def items_at(self, index: int, row: Row, key: str) -> Sequence[Item]:
@@ -101,6 +105,11 @@ class Prepared(Dataset[Sample | BadRow]):
             raise ValueError(f"field `{medium.field}`: there is no file {path or raw}") from None
         except (ValueError, OSError) as error:
             raise ValueError(f"field `{medium.field}`{f' ({path})' if path else ''}: {error}") from error
+
+
+def kind_of(error: Exception) -> Literal["bad", "left out", "unwanted"]:
+    """What becomes of the row that raises it."""
+    return "left out" if isinstance(error, LeftOut) else "unwanted" if isinstance(error, Unwanted) else "bad"
 
 
 def media_of(row: Row, medium: Medium) -> Sequence[Any]:
@@ -151,6 +160,7 @@ class Collate:
         self.read: Read | None = getattr(collate, "read", None)
         self.group: Group | None = getattr(collate, "group", None)
         self.stop: Sequence[int] = getattr(collate, "stop", ())
+        self.template: str | None = getattr(collate, "template", None)
 
     def __call__(self, samples: Sequence[Sample | BadRow]) -> Batch:
         """One batch."""

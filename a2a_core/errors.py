@@ -76,6 +76,14 @@ class RunFailed(A2AError):  # noqa: N818 - the name says it
     exit_code = 1
 
 
+class LeftOut(ValueError):  # noqa: N818 - what the row is
+    """A row that the recipe leaves out, such as one that is too long: it counts as no bad one."""
+
+
+class Unwanted(ValueError):  # noqa: N818 - what the row is
+    """A row with which the recipe lets no run go on."""
+
+
 def suggest(word: str, known: Iterable[str], where: str = "a2a plugins list") -> str:
     """`did you mean`, else what there is; the command that lists what is too much for a line."""
     from difflib import get_close_matches  # only mistakes need it

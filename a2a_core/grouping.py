@@ -29,9 +29,7 @@ class Groups(NamedTuple):
 
     groups: list[list[int]]
     bad: list[BadRow]
-    """Rows that this rank could not read."""
-    left_out: int
-    """Good rows that are in no group: too long for one."""
+    """Rows that this rank could not read, or left out."""
 
 
 class Counted(Dataset[tuple[int, BadRow | None]]):
@@ -77,8 +75,10 @@ def group(
         order = torch.randperm(len(known), generator=torch.Generator().manual_seed(seed)).tolist()
     groups = [[order[place] for place in each] for each in collate.group([known[row] for row in order])]
     if not groups:
-        raise A2AError(f"no row of `{split}` can be used: {sum(map(bool, known))} of {len(known)} can be read, all too long")
-    return Groups(groups, bad, sum(map(bool, known)) - sum(map(len, groups)))
+        raise A2AError(
+            f"no row of `{split}` can be used: {sum(map(bool, known))} of {len(known)} can be read, too long for a place"
+        )
+    return Groups(groups, bad)
 
 
 def read(file: Path, rows: int) -> list[int] | None:

@@ -71,15 +71,14 @@ class HfFit:
         return Result("done", steps, results, time.perf_counter() - began)
 
     def group(self, split: str) -> None:
-        """Let a split's rows share places in batches, where the collator does that; say what is left out."""
+        """Let a split's rows share places in batches, where the collator does that."""
         found = self.job.group(split, self.config.workers)
         if found is None:
             return
         self.engine.groups_of[split] = found.groups
         self.quarantine.add(split, found.bad)
         rows = sum(map(len, found.groups))
-        left = f"; {found.left_out} are too long and left out" if found.left_out else ""
-        self.job.reporter.note(f"{rows} rows of `{split}` share {len(found.groups)} places in batches{left}")
+        self.job.reporter.note(f"{rows} rows of `{split}` share {len(found.groups)} places in batches")
 
     def train(self) -> None:
         """From the first step, from a checkpoint, or not at all: a run may have been killed after its last step."""

@@ -91,15 +91,18 @@ class Record:
 
 
 class Quarantine:
-    """Bad rows: written once each, and too many of them end the run."""
+    """Rows that are not used: written once each. Too many bad ones end the run, and so does one that the recipe forbids."""
 
     def __init__(self, run: Run, reporter: Reporter, limit: float, lengths: Mapping[str, int], main: bool) -> None:
         self.run, self.reporter, self.limit, self.lengths, self.main = run, reporter, limit, lengths, main
         self.tally = Tally()
         self.places: dict[str, set[str]] = {split: set() for split in lengths}
+        """Bad rows, by split."""
+        self.left_out: dict[str, set[str]] = {split: set() for split in lengths}
         for line in run.quarantine.read_text(encoding="utf-8").splitlines() if run.quarantine.is_file() else ():
             record = parsed(line)
-            self.places.setdefault(str(record.get("split")), set()).add(str(record.get("place")))
+            split, kept = str(record.get("split")), self.left_out if record.get("kind") == "left out" else self.places
+            kept.setdefault(split, set()).add(str(record.get("place")))
 
     def add(self, split: str, bad: list[BadRow]) -> None:
         """Called on every rank alike; A2AError when the split has more than the limit."""
@@ -107,11 +110,16 @@ class Quarantine:
             every: list[list[BadRow]] = [[] for _ in range(dist.get_world_size())]
             dist.all_gather_object(every, bad)
             bad = [row for rows in every for row in rows]
-        fresh = {row.place: (row, reason) for row, reason in bad if row.place not in self.places[split]}
-        self.places[split] |= fresh.keys()
-        for row, reason in fresh.values() if self.main else ():
+        new = {each.row.place: each for each in bad if each.row.place not in self.places[split] | self.left_out[split]}
+        for row, reason, kind in new.values() if self.main else ():
             record = {"split": split, "place": row.place, "id": row.id, "reason": reason, "row": dict(row.fields)}
-            self.run.append(self.run.quarantine, record)
+            self.run.append(self.run.quarantine, record | ({} if kind == "bad" else {"kind": kind}))
+        unwanted = [(row, reason) for row, reason, kind in new.values() if kind == "unwanted"]
+        if unwanted:
+            raise A2AError(problems(unwanted))
+        self.left_out[split] |= {place for place, each in new.items() if each.kind == "left out"}
+        fresh = {place: (each.row, each.reason) for place, each in new.items() if each.kind == "bad"}
+        self.places[split] |= fresh.keys()
         count, length = len(self.places[split]), self.lengths[split]
         if fresh and count > self.limit * length:
             summary = f"{count} of {length} rows of `{split}` are bad, more than `bad_rows` = {self.limit:g} allows"
@@ -123,5 +131,8 @@ class Quarantine:
 
     def conclude(self) -> None:
         """How many rows were not named on the screen."""
+        for split, several in self.left_out.items():
+            if several:
+                self.reporter.note(f"{len(several)} rows of `{split}` were left out; see {self.run.quarantine}")
         for text in self.tally.rest():
             self.reporter.note(f"{text}; see {self.run.quarantine}")
