@@ -1,10 +1,12 @@
 import pickle
+import re
 
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from a2a_chat.collator import ChatCollator
+from a2a_chat.template import SHIPPED
 from a2a_core.data import BLANK, Collate
 from a2a_core.errors import A2AError
 from a2a_core.structures import TextTarget
@@ -85,6 +87,29 @@ def test_a_collator_pickles(chats, samples):
         assert copy(samples)["inputs"]["text"]["lengths"] == collate(samples)["inputs"]["text"]["lengths"]
         assert torch.equal(copy.read(samples[1].row, samples[1].items).ids, samples[1].text.ids)
         assert (copy.group is None) == (not options)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ends_an_answer_ends_a_generated_one(chats, tokenizer, name):
+    ends = {"chatml": "<|im_end|>", "qwen2": "<|im_end|>", "llama-3": "<|eot_id|>", "gemma": "<end_of_turn>"}
+    collate = chats(template=name).collate
+    wanted = {ends.get(name, "</s>"), "</s>"}
+    assert set(tokenizer.convert_ids_to_tokens(Collate(collate).stop)) == wanted
+    unmarked = re.sub("{%-? *(end)?generation *%}", "", collate.template)
+    own = chats(template="own", tokenizer=with_template(tokenizer, unmarked)).collate
+    assert own.stop == collate.stop
+    assert own.template == unmarked
+
+
+def with_template(tokenizer, template):
+    copy = pickle.loads(pickle.dumps(tokenizer))
+    copy.chat_template = template
+    return copy
+
+
+def test_a_collator_without_a_template_stops_at_the_end_of_text(chats, tokenizer):
+    collate = chats(template="own").collate
+    assert (collate.template, collate.stop) == (None, [tokenizer.eos_token_id])
 
 
 def test_groups_are_of_the_core(chats):

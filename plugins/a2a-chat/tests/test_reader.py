@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2a_chat.template import SHIPPED
-from a2a_core.errors import A2AError
+from a2a_core.errors import A2AError, LeftOut, Unwanted
 
 TALK = ("Who is this?", "They are here 😀", "What are they doing?", "An answer.\n\nAnd the city")
 CHATML = """{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}\
@@ -192,9 +192,9 @@ def test_an_unreadable_row_says_why(chats):
 def test_too_long(chats, talk):
     length = chats().read(talk(*TALK), image=[]).length
     assert chats(max_length=length).read(talk(*TALK), image=[]).length == length
-    with pytest.raises(ValueError, match=f"it has {length} tokens, and at the most {length - 1} are allowed"):
+    with pytest.raises(LeftOut, match=f"it has {length} tokens, and at the most {length - 1} are allowed"):
         chats(max_length=length - 1).read(talk(*TALK), image=[])
-    with pytest.raises(A2AError, match="are allowed"):
+    with pytest.raises(Unwanted, match="are allowed"):
         chats(max_length=length - 1, too_long="error").read(talk(*TALK), image=[])
     with pytest.raises(ValueError, match="at the most 20 are"):
         chats(fusion=20).read(talk(*TALK), image=[])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from a2a_chat.reader import Reader
+from a2a_chat.template import ending
 from a2a_core.builtin.pad import Pad
 from a2a_core.structures import Batch, Processor, Sample, TargetProcessor, Text, TextTarget
 
@@ -16,7 +17,7 @@ Group = Callable[[Sequence[int]], list[list[int]]]
 
 
 class Chat:
-    """Samples, at least one, to a batch; `read` and `group` as CollatorConfig.build has them."""
+    """Samples, at least one, to a batch; `read`, `group`, `stop` and `template` as CollatorConfig.build has them."""
 
     def __init__(
         self,
@@ -29,6 +30,10 @@ class Chat:
         self.texts = [key for key, target in targets.items() if isinstance(target, TextTarget)]
         self.pad = Pad(processors, {key: target for key, target in targets.items() if key not in self.texts})
         self.read, self.group, self.blank = read, group, blank
+        tokenizer, template = read.places.text.tokenizer, read.template
+        self.template = None if template is None else template.source
+        end = () if template is None else ending(template, tokenizer)
+        self.stop = sorted({*end, *(each for each in (tokenizer.eos_token_id,) if each is not None)})
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """One batch. A sample without a text, which stands for rows that all were bad, is one token of which nothing counts."""

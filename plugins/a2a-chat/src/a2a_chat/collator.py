@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from a2a_core.components import CollatorConfig
 from a2a_core.errors import A2AError
@@ -85,19 +85,18 @@ class ChatCollator(CollatorConfig):
             limit=limit if labelled else text.max_length,
             strict=self.too_long == "error",
             eos=self.eos,
-            parts=text.parts and self.template == "own",
         )
-        reader = Reader(settings, self.chosen(text.tokenizer), Places(text, lengths, modalities))
+        reader = Reader(settings, self.chosen(text), Places(text, lengths, modalities))
         blanks = (text.tokenizer.pad_token_id, text.tokenizer.eos_token_id, 0)
         return Chat(processors, targets, reader, self.group(limit), next(each for each in blanks if each is not None))
 
-    def chosen(self, tokenizer: Any) -> Template | None:
+    def chosen(self, text: TextProcessor) -> Template | None:
         """The template; None where the tokenizer is to have one and has none: plain texts do without."""
         from a2a_chat.template import chosen
 
-        if self.template == "own" and self.template_file is None and not tokenizer.chat_template:
+        if self.template == "own" and self.template_file is None and not text.tokenizer.chat_template:
             return None
-        return chosen(self.template, self.template_file, tokenizer)
+        return chosen(self.template, self.template_file, text.tokenizer, text.parts)
 
     def limit(self, most: int | None) -> int | None:
         """The most tokens of a row; A2AError for more than the fusion has positions for."""

@@ -33,8 +33,6 @@ class Settings(NamedTuple):
     strict: bool
     """A longer row ends the run."""
     eos: bool
-    parts: bool
-    """The template renders lists of parts; else texts, with placeholders in the media's places."""
 
 
 class Written(NamedTuple):
@@ -72,7 +70,8 @@ class Reader:
     def conversation(self, messages: Messages, tools: Any) -> Written:
         """All of it, for training."""
         refuse_disorder(messages)
-        template, given = self.known(), self.given(messages)
+        template = self.known()
+        given = self.given(messages, template)
         rendered = template.render(given, tools=tools)
         return Written(rendered.text, stretches(template, given, rendered, tools), named({"messages": messages}))
 
@@ -83,7 +82,8 @@ class Reader:
         media = named({"messages": before})
         if len(media) < len(named({"messages": messages})):
             raise ValueError("the answer that is to be predicted holds media, and those of the row cannot be told apart")
-        return Written(self.known().render(self.given(before), prompt=True, tools=tools).text, (), media)
+        template = self.known()
+        return Written(template.render(self.given(before, template), prompt=True, tools=tools).text, (), media)
 
     def known(self) -> Template:
         """The template."""
@@ -91,11 +91,11 @@ class Reader:
             raise ValueError(f"the tokenizer has no chat template: {WRITE_ONE}")
         return self.template
 
-    def given(self, messages: Messages) -> Messages:
-        """The messages as the template takes them."""
+    def given(self, messages: Messages, template: Template) -> Messages:
+        """The messages as the template takes them: contents as parts, or as texts with placeholders in the media's places."""
         contents = [self.places.joined(each["content"]) for each in messages]
         return [
-            {**each, "content": each["content"] if self.settings.parts else content}
+            {**each, "content": each["content"] if template.parts else content}
             for each, content in zip(messages, contents, strict=True)
         ]
 

@@ -26,10 +26,10 @@ class Rendered(NamedTuple):
 
 
 class Template:
-    """A template with the tokenizer's special tokens. `name` is for messages."""
+    """A template with the tokenizer's special tokens. `name` is for messages; with `parts` contents are lists of parts."""
 
-    def __init__(self, name: str, source: str, tokenizer: Any) -> None:
-        self.name, self.source = name, source
+    def __init__(self, name: str, source: str, tokenizer: Any, parts: bool = False) -> None:
+        self.name, self.source, self.parts = name, source, parts
         self.special = dict(tokenizer.special_tokens_map)
         self.marked = re.search(r"\{%-?\s*generation\s*-?%\}", source) is not None
 
@@ -71,12 +71,12 @@ def joined(marks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-def chosen(name: str, file: Path | None, tokenizer: Any) -> Template:
+def chosen(name: str, file: Path | None, tokenizer: Any, parts: bool = False) -> Template:
     """The template that a recipe names; A2AError for one that is not there, is none, or teaches no answer to end."""
     if file is not None:
-        made = Template(f"{file.name}", read(file), tokenizer)
+        made = Template(file.name, read(file), tokenizer, parts)
     elif name == "own":
-        made = Template("of the tokenizer", own(tokenizer), tokenizer)
+        made = Template("of the tokenizer", own(tokenizer), tokenizer, parts)
     else:
         text = files("a2a_chat").joinpath("templates", f"{name}.jinja").read_text("utf-8")
         made = Template(f"`{name}`", text, tokenizer)
@@ -102,20 +102,41 @@ def own(tokenizer: Any) -> str:
     return found
 
 
-PROBE = ("How?", "So.")
+QUESTION, ANSWER = "How?", "So."
+
+
+def answered(template: Template) -> str | None:
+    """An answer as the template has the model write it, with what ends it; None where it wants more than a text to show it."""
+    probe = [
+        {"role": role, "content": [{"type": "text", "text": said}] if template.parts else said}
+        for role, said in (("user", QUESTION), ("assistant", ANSWER))
+    ]
+    try:
+        text, marks = template.render(probe)
+        if template.marked:
+            return text[slice(*marks[0])] if marks else None
+        before = template.render(probe[:1], prompt=True).text
+    except ValueError:
+        return None
+    return text[len(before) :] if text.startswith(before) else None
+
+
+def ending(template: Template, tokenizer: Any) -> list[int]:
+    """The token that ends an answer; none where it is not one token, or cannot be told."""
+    said = (answered(template) or "").strip()
+    end = said.removeprefix(ANSWER)
+    ids: list[int] = tokenizer(end, add_special_tokens=False)["input_ids"] if end != said else []
+    return ids if len(ids) == 1 else []
 
 
 def refuse_broken(template: Template, file: Path | None) -> None:
     """A2AError for a template that is no jinja, or whose marks leave out what ends an answer."""
-    messages = [{"role": role, "content": said} for role, said in zip(("user", "assistant"), PROBE, strict=True)]
     try:
-        text, marks = template.render(messages)
+        said = answered(template)
     except TemplateSyntaxError as error:
         where = Origin(str(file or template.name), template.source.splitlines()[error.lineno - 1], error.lineno)
         raise A2AError([Problem(f"the template {template.name} is no jinja: {error.message}", where)]) from None
-    except ValueError:
-        return  # one that wants more than two messages with a text each says so where a row is read
-    if template.marked and marks and text[slice(*marks[0])].strip() == PROBE[1]:
+    if template.marked and said is not None and said.strip() == ANSWER:
         raise A2AError(
             f"in the template {template.name} `{{% generation %}}` holds an answer without what ends it: "
             "the model would never learn to stop",
@@ -125,11 +146,9 @@ def refuse_broken(template: Template, file: Path | None) -> None:
 
 def refuse_endless(template: Template, tokenizer: Any) -> None:
     """A2AError where what ends an answer is no token: nothing would stop the model then."""
-    text, marks = template.render([{"role": "user", "content": PROBE[0]}, {"role": "assistant", "content": PROBE[1]}])
-    end = text[slice(*marks[0])].strip().removeprefix(PROBE[1])
-    ids = tokenizer(end, add_special_tokens=False)["input_ids"] if end else []
-    if len(ids) == 1:
+    if ending(template, tokenizer):
         return
+    end = (answered(template) or "").strip().removeprefix(ANSWER)
     what = f"`{end}`, which is no token of the tokenizer" if end else "the end-of-text token, and the tokenizer has none"
     raise A2AError(
         f"the template {template.name} ends an answer with {what}",
