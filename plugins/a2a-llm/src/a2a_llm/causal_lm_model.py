@@ -11,16 +11,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PretrainedConfig
 
-from a2a_core import A2AError, Fused, RunFailed, Tokens
+from a2a_core import A2AError, Fused, Tokens
 from a2a_core.pretrained.tracing import freeze, tracing, unreached
 from a2a_core.pretrained.weights import load_pretrained, refill_buffers
+from a2a_llm.apart import refuse_leaks
 from a2a_llm.documents import NAME, Documents
 from a2a_llm.unembedding import Unembedding
 from a2a_llm.vocabulary import unpack
 
 AUTO_MODEL: Any = AutoModelForCausalLM  # carries no types
-PROBE = (5, 3)
-"""Lengths of the texts by which a model shows that they do not see one another."""
 
 
 class CausalLmModel(nn.Module):
@@ -53,7 +52,7 @@ class CausalLmModel(nn.Module):
         embedded = self.embedded(encoded, text)
         if not self.checked and self.documents and not unreal(embedded):
             self.checked = True
-            self.check(embedded.device)
+            refuse_leaks(self.model, self.states, embedded.device)
         hidden = self.states(embedded, text["positions"], text["lengths"])
         ends = torch.tensor(text["lengths"]).cumsum(0) - 1
         pooled = hidden.index_select(0, ends.to(hidden.device, non_blocking=True))
@@ -82,31 +81,6 @@ class CausalLmModel(nn.Module):
         mask = mask.to(padded.device, non_blocking=True)
         found: Tensor = decoder(inputs_embeds=padded, attention_mask=mask.long(), use_cache=False).last_hidden_state
         return torch.cat([row[:length] for row, length in zip(found, lengths, strict=True)])
-
-    @torch.no_grad()
-    def check(self, device: torch.device) -> None:
-        """RunFailed where texts one behind the other, or logits by chunks, are not what the model itself makes of each text.
-
-        A model may ignore what it is given (positions, where a text ends), and all would run, leaking from text to text.
-        """
-        training = {module: module.training for module in self.model.modules()}
-        self.model.eval()
-        ids = torch.arange(sum(PROBE), device=device) % self.vocabulary
-        positions = torch.cat([torch.arange(length, device=device) for length in PROBE])
-        table, unembed = self.model.get_input_embeddings(), Unembedding(self.model)
-        got = unembed(self.states(table(ids), positions, PROBE)).float()
-        wanted = torch.cat(
-            [self.model(inputs_embeds=table(each)[None], use_cache=False).logits[0] for each in ids.split(PROBE)]
-        )
-        for module, mode in training.items():
-            module.training = mode
-        tolerance = 1e-3 if got.dtype == table.weight.dtype and not torch.is_autocast_enabled(device.type) else 5e-2
-        apart = float((got - wanted).abs().max() / wanted.abs().max().clamp_min(1e-6))
-        if apart > tolerance:
-            raise RunFailed(
-                f"texts one behind the other come out otherwise than each alone (by {apart:.1g}) in this "
-                f'`{self.model.config.model_type}` model; set `fusion.layout = "padded"`'
-            )
 
     @torch.no_grad()
     def generate(self, encoded: Mapping[str, Tokens], inputs: Mapping[str, Any], **options: Any) -> list[list[int]]:

@@ -19,8 +19,8 @@ def a2a_projectors() -> Mapping[str, str]:
 
 @hookimpl
 def a2a_fusions() -> Mapping[str, str]:
-    """A language model that reads text and media."""
-    return {"causal-lm": "a2a_llm.causal_lm:CausalLm"}
+    """A language model that reads text and media, and whole multimodal models."""
+    return {"causal-lm": "a2a_llm.causal_lm:CausalLm", "hf-multimodal": "a2a_llm.hf_multimodal:HfMultimodal"}
 
 
 @hookimpl
