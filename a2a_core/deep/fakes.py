@@ -53,19 +53,30 @@ class Fakes:
                         table[name] = fake(tensor)  # type: ignore[assignment]
 
     def batch(self, real: Batch, rows: int) -> Batch:
-        """A real batch with so many rows: what has rows or items in dimension 0 grows or shrinks in proportion."""
-        size = real["inputs"]["size"]
-        inputs = {key: self._scaled(value, rows, size) for key, value in real["inputs"].items()}
-        return {"inputs": inputs | {"size": rows}, "targets": self._scaled(real["targets"], rows, size)}
+        """A real batch with so many rows: what has rows or items in dimension 0 grows or shrinks in proportion.
+
+        Where several share a place (see Collate.group), `rows` counts places. Texts are all as long as the longest, or
+        where they share places, as long as fills those: then the same operations run for any number of rows.
+        """
+        size, together = real["inputs"]["size"], real.get("together", 1)
+        samples = rows * together
+        inputs = {key: self._scaled(value, samples, size) for key, value in real["inputs"].items()}
+        if "text" in inputs:
+            longest = max(real["inputs"]["text"]["lengths"]) if together == 1 else real["long"]
+            inputs["text"] |= {key: self._empty((samples * longest,), torch.int64) for key in ("ids", "positions")}
+            inputs["text"]["lengths"] = [longest] * samples
+        return {"inputs": inputs | {"size": samples}, "targets": self._scaled(real["targets"], samples, size)}
 
     def _scaled(self, value: Any, rows: int, size: int) -> Any:
         if isinstance(value, Tensor):
-            shape = (math.ceil(value.shape[0] * rows / size), *value.shape[1:]) if value.ndim else ()
-            with self.mode:
-                return torch.empty(shape, dtype=value.dtype, device=self.device)
+            return self._empty((math.ceil(value.shape[0] * rows / size), *value.shape[1:]) if value.ndim else (), value.dtype)
         if isinstance(value, Mapping):
             return {key: self._scaled(item, rows, size) for key, item in value.items()}
         return value
+
+    def _empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        with self.mode:
+            return torch.empty(shape, dtype=dtype, device=self.device)
 
 
 def bytes_of(tensors: Any) -> int:

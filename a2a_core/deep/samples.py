@@ -9,7 +9,8 @@ from a2a_core.data import BadRow, Collate, Prepared
 from a2a_core.deep.report import SampleRow, SplitBatch
 from a2a_core.deep.survey import Problems
 from a2a_core.errors import Problem
-from a2a_core.structures import Batch, Sample
+from a2a_core.generation import text_heads
+from a2a_core.structures import Batch, Sample, Text
 
 if TYPE_CHECKING:
     from a2a_core.recipe import Parts
@@ -31,7 +32,24 @@ def describe(split: str, sample: Sample | BadRow, parts: Parts) -> SampleRow:
     if isinstance(sample, BadRow):
         return SampleRow(split, row.id, row.place, {}, {}, sample.reason)
     targets = {key: parts.heads[key].describe(target) for key, target in sample.targets.items() if target is not None}
-    return SampleRow(split, row.id, row.place, {key: sum(counts) for key, counts in lengths(sample, parts).items()}, targets)
+    tokens = {key: sum(counts) for key, counts in lengths(sample, parts).items()}
+    if sample.text is not None:
+        tokens["text"] = sample.text.length - sum(len(places) for places in sample.text.media.values())
+        written = to_be_written(sample.text, parts)
+        targets |= dict.fromkeys(text_heads(parts), written) if written else {}
+    return SampleRow(split, row.id, row.place, tokens, targets)
+
+
+def to_be_written(text: Text, parts: Parts) -> str:
+    """What of a text is supervised, each stretch in quotes."""
+    processor = parts.fusion.processor()
+    stretches: list[list[int]] = [[]]
+    for token, weight in zip(text.ids.tolist(), text.weights.tolist(), strict=True):
+        if weight > 0:
+            stretches[-1].append(token)
+        elif stretches[-1]:
+            stretches.append([])
+    return " … ".join(repr(processor.tokenizer.decode(each)) for each in stretches if each) if processor else ""
 
 
 def lengths(sample: Sample, parts: Parts) -> dict[str, list[int]]:
@@ -73,8 +91,26 @@ def batched(
         return SplitBatch(split, len(data), {}, {}), None
     with problems.kept("collator"):
         batch = collate(good)
+        share(batch, good, collate)
         return SplitBatch(split, len(data), counted(batch, parts, problems), padding(good, parts)), batch
     return SplitBatch(split, len(data), {}, padding(good, parts)), None
+
+
+MANY = 4096
+"""Rows that are put together to see how many share a place."""
+
+
+def share(batch: Batch, samples: Sequence[Sample], collate: Collate) -> None:
+    """Where rows share places: how many do (`together`), and how `long` each of them is when they fill them."""
+    lengths = [sample.text.length for sample in samples if sample.text is not None]
+    if collate.group is None or not lengths:
+        return
+    several = lengths * (MANY // len(lengths))
+    groups = [group for group in collate.group(several) if group]
+    rows = sum(map(len, groups))
+    if rows:
+        batch["together"] = max(1, round(rows / len(groups)))
+        batch["long"] = -(-sum(several[row] for group in groups for row in group) // (len(groups) * batch["together"]))
 
 
 def unreadable(split: str, samples: Sequence[Sample | BadRow]) -> Problem:

@@ -14,6 +14,7 @@ from a2a_core.evaluate import build_metrics
 from a2a_core.job import LOOKED_AT, opened, refuse_labels, resolve
 from a2a_core.recipe import Parts, Recipe
 from a2a_core.recipe.tree import Node
+from a2a_core.structures import TextTarget
 
 if TYPE_CHECKING:
     from a2a_core.components import Rows
@@ -147,6 +148,8 @@ def refuse_unlabelled(rows: Rows, parts: Parts, problems: Problems) -> None:
     judged = {loss.head for loss in parts.losses.values()}
     looked = min(len(rows), LOOKED_AT)
     for key, target in target_processors(parts).items():
+        if isinstance(target, TextTarget):
+            continue  # of a row whose text supervises nothing the collator says so
         if key in judged and not any(labelled(target, rows[index].fields) for index in range(looked)):
             text = f"head `{key}`: none of the first {looked} training rows has a target that it takes"
             problems.add([Problem(text, hint=f"nothing would be supervised: see `heads.{key}.field`")], f"heads.{key}")
