@@ -1,11 +1,12 @@
 """A small byte-level BPE, the text processor of a fusion that does not exist, and a collator over both."""
 
+import json
 from pathlib import Path
 
 import datasets
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from a2a_chat.collator import ChatCollator
@@ -32,6 +33,21 @@ def made(**special):
         [WORDS] * 3, trainers.BpeTrainer(vocab_size=330, initial_alphabet=alphabet, special_tokens=SPECIAL, show_progress=False)
     )
     return PreTrainedTokenizerFast(tokenizer_object=backend, **{"eos_token": "</s>", "bos_token": "<s>", **special})
+
+
+def made_of_sentences():
+    """Words that carry the space before them, and bytes for what is in no word, as Llama 2's tokenizer has it."""
+    backend = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    bytes_ = [f"<0x{each:02X}>" for each in range(256)]
+    special = ["<unk>", *SPECIAL, *bytes_]
+    backend.train_from_iterator([WORDS] * 3, trainers.BpeTrainer(vocab_size=400, special_tokens=special, show_progress=False))
+    found = json.loads(backend.to_str())
+    found["added_tokens"] = [each for each in found["added_tokens"] if each["content"] not in bytes_]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(found)), eos_token="</s>", bos_token="<s>", unk_token="<unk>"
+    )
 
 
 class Words:
@@ -105,6 +121,11 @@ def row(fields):
 @pytest.fixture(scope="session")
 def tokenizer():
     return made()
+
+
+@pytest.fixture(scope="session")
+def sentences():
+    return made_of_sentences()
 
 
 @pytest.fixture(scope="session")

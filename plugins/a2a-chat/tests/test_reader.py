@@ -58,6 +58,31 @@ def test_ids_and_labels_are_those_of_transformers(chats, talk, tokenizer, name):
             assert (text.weights > 0).tolist() == [bool(each) for each in wanted["assistant_masks"]]
 
 
+words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(str.strip)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    texts=st.lists(words, min_size=2, max_size=5),
+    system=st.just("") | words,
+    name=st.sampled_from(SHIPPED),
+    pieces=st.booleans(),
+)
+def test_any_conversation_has_the_ids_and_labels_of_transformers(
+    chats, talk, tokenizer, sentences, texts, system, name, pieces
+):
+    chosen = sentences if pieces else tokenizer
+    collate = chats(template=name, tokenizer=chosen)
+    fields = talk(*texts, system=system)
+    text = collate.read(fields, image=[])
+    source = collate.collate.read.template.source
+    wanted = chosen.apply_chat_template(
+        fields["messages"], chat_template=source, return_dict=True, return_assistant_tokens_mask=True
+    )
+    assert text.ids.tolist() == wanted["input_ids"]
+    assert (text.weights > 0).tolist() == [bool(each) for each in wanted["assistant_masks"]]
+
+
 @pytest.mark.parametrize("train_on", ["assistant", "last", "all"])
 def test_train_on(chats, talk, tokenizer, train_on):
     text = chats(train_on=train_on).read(talk(*TALK), image=[])
@@ -223,9 +248,6 @@ def test_prediction_of_an_answer_with_media_is_refused(chats):
     fields = {"messages": [{"role": "user", "content": "Draw."}, {"role": "assistant", "content": "<image>"}], "image": ["a"]}
     with pytest.raises(ValueError, match="the answer that is to be predicted holds media"):
         chats(targets={}).read(fields, image=[2])
-
-
-words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(str.strip)
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,5 +1,5 @@
 """Conversations: one form for all formats, chat templates, labels on the answers alone, packing."""
 
-from a2a_chat.canonical import FORMATS, MODALITIES, canonical
+from a2a_chat.formats import FORMATS, MODALITIES, canonical
 
 __all__ = ["FORMATS", "MODALITIES", "canonical"]

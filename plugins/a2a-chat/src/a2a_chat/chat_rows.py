@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from a2a_chat.canonical import fitting, nothing
+from a2a_chat.formats import fitting, nothing
 from a2a_core.components import Rows
 from a2a_core.errors import A2AError
 from a2a_core.structures import Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from a2a_chat.canonical import MODALITIES
+from a2a_chat.formats import MODALITIES
 from a2a_core.errors import A2AError
 from a2a_core.structures import Item, TextProcessor
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from a2a_chat.canonical import MODALITIES, canonical, named
 from a2a_chat.chat_rows import UNREADABLE
+from a2a_chat.formats import MODALITIES, canonical, named
 from a2a_chat.media import Items, Places, refuse_other_media
 from a2a_chat.template import WRITE_ONE, Messages, Template
 from a2a_chat.turns import Stretch, asked, refuse_disorder, stretches

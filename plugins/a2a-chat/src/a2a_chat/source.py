@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import attrs
 
-from a2a_chat.canonical import MODALITIES, canonical
+from a2a_chat.formats import MODALITIES, canonical
 from a2a_core.options import option
 from a2a_data.source import FileSource
 

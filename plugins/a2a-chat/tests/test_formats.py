@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2a_chat import FORMATS, canonical
-from a2a_chat.canonical import LOOKED_FOR, detected, named
+from a2a_chat.formats import LOOKED_FOR, detected, named
 
 TEXT = [{"type": "text", "text": "What?"}]
 IMAGE = {"type": "image"}
