@@ -64,7 +64,7 @@ def test_what_was_meant(pattern: str, hint: str) -> None:
     """Layers are not told apart, and what is suggested fits."""
     assert near(pattern, LAYERS) == hint
     if "mean" in hint:
-        assert chosen([hint.split("`")[1]], LAYERS, "parameter")
+        assert chosen([hint.split("`")[1]], dict(zip(LAYERS, LAYERS, strict=True)), "parameter")
 
 
 def test_no_pattern() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import Trainer, TrainingArguments
 
 from a2a_core import A2AError, Problem
+from a2a_core.aliases import spoken
 from a2a_core.errors import suggest
 from a2a_hf.trainer import Group, HfTrainer
 
@@ -31,16 +32,17 @@ def assign(model: nn.Module, groups: Sequence[Group]) -> list[Assigned]:
         return [Assigned("", Group(match="*"), named)]
     found: list[dict[str, nn.Parameter]] = [{} for _ in groups]
     problems = []
+    called = spoken(model, (name for name, _ in model.named_parameters()))
     for name, parameter in named.items():
-        hits = [place for place, group in enumerate(groups) if matches(name, group)]
+        hits = [place for place, group in enumerate(groups) if matches(name, group) or matches(called[name], group)]
         if len(hits) == 1:
             found[hits[0]][name] = parameter
         else:
             which = " and ".join(f"`{groups[place].match}`" for place in hits) or "no group"
-            problems.append(Problem(f"parameter `{name}` matches {which} of [[trainer.groups]]"))
+            problems.append(Problem(f"parameter `{called[name]}` matches {which} of [[trainer.groups]]"))
     if len(problems) > LISTED:
         problems = [*problems[:LISTED], Problem(f"and {len(problems) - LISTED} parameters more")]
-    every = dict(model.named_parameters())
+    every = {*called, *called.values()}
     for group, members in zip(groups, found, strict=True):
         if not members:
             frozen = any(matches(name, group) for name in every)

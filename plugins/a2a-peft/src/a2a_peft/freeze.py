@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from a2a_core.aliases import spoken
 from a2a_core.components import AdapterConfig
 from a2a_core.errors import A2AError
 from a2a_core.options import option
@@ -37,8 +38,9 @@ class FreezeAdapter(AdapterConfig):
     def apply(self, model: nn.Module) -> None:
         """Take what matches out of training."""
         parameters = dict(model.named_parameters())
-        spared = set(chosen(self.but, list(parameters), "parameter"))
-        frozen = [name for name in chosen(self.match, list(parameters), "parameter") if name not in spared]
+        called = spoken(model, parameters)
+        spared = set(chosen(self.but, called, "parameter"))
+        frozen = [name for name in chosen(self.match, called, "parameter") if name not in spared]
         if not frozen:
             raise A2AError("the adapter `freeze` freezes nothing: `but` spares all that `match` fits")
         for name in frozen:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers.pytorch_utils import Conv1D
 
+from a2a_core.aliases import spoken
 from a2a_core.errors import A2AError
 from a2a_peft.lora import LoraAdapter
 from a2a_peft.patterns import chosen, part_of
@@ -22,7 +23,8 @@ def put_in(config: LoraAdapter, model: nn.Module) -> None:
     if any(hasattr(module, "peft_config") for module in part.modules()):
         raise A2AError(f"two adapters `lora` change `{config.part}`", hint="give one of them all `targets`")
     targets = linear_layers(config, part)
-    kept = chosen(config.modules_to_save, [name for name, _ in part.named_modules() if name], f"module of `{config.part}`")
+    modules = spoken(part, (name for name, _ in part.named_modules() if name))
+    kept = chosen(config.modules_to_save, modules, f"module of `{config.part}`")
     inject_adapter_in_model(
         LoraConfig(
             r=config.r,
@@ -52,7 +54,7 @@ def linear_layers(config: LoraAdapter, part: nn.Module) -> list[str]:
     if not linear:
         raise A2AError(f"`{config.part}` has no linear layer", hint="name the part that holds them")
     if config.targets != "all-linear":
-        return chosen(config.targets, list(linear), f"linear layer of `{config.part}`")
+        return chosen(config.targets, spoken(part, linear), f"linear layer of `{config.part}`")
     outputs = {id(module) for module in map(output_layer, part.modules()) if module is not None}
     found = [name for name, module in linear.items() if id(module) not in outputs and module.weight.requires_grad]
     if not found:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from a2a_core.aliases import place, spoken
 from a2a_core.errors import A2AError, Problem, suggest
 
 if TYPE_CHECKING:
@@ -18,16 +19,17 @@ NUMBERS = re.compile(r"(?<![^.])(\d+|\*)(?![^.])")
 LISTED = 12
 
 
-def chosen(patterns: Iterable[str], names: Sequence[str], what: str) -> list[str]:
+def chosen(patterns: Iterable[str], names: Mapping[str, str], what: str) -> list[str]:
     """The names that some pattern fits, in the model's order; A2AError for each pattern that fits none.
 
-    A pattern fits a whole name, or its end behind a dot: `q_proj` is `layers.0.self_attn.q_proj`, too.
+    A pattern fits a whole name, or its end behind a dot: `q_proj` is `layers.0.self_attn.q_proj`, too. `names` says what each
+    may be called as well (see a2a_core.aliases).
     """
-    patterns = list(patterns)
-    lost = [pattern for pattern in patterns if not any(fits(name, pattern) for name in names)]
+    patterns, every = list(patterns), [*dict.fromkeys([*names.values(), *names])]
+    lost = [pattern for pattern in patterns if not any(fits(name, pattern) for name in every)]
     if lost:
-        raise A2AError([Problem(f"the pattern `{pattern}` fits no {what}", hint=near(pattern, names)) for pattern in lost])
-    return [name for name in names if any(fits(name, pattern) for pattern in patterns)]
+        raise A2AError([Problem(f"the pattern `{pattern}` fits no {what}", hint=near(pattern, every)) for pattern in lost])
+    return [name for name, called in names.items() if any(fits(name, each) or fits(called, each) for each in patterns)]
 
 
 def fits(name: str, pattern: str) -> bool:
@@ -61,9 +63,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def part_of(model: nn.Module, name: str) -> nn.Module:
-    """A part by its dotted name (`encoders.image`, `fusion`); A2AError where the model has none."""
+    """A part by its dotted name (`encoders.image`, `fusion`, `fusion.vision`); A2AError where the model has none."""
     try:
-        return model.get_submodule(name)
+        return model.get_submodule(place(model, name))
     except AttributeError:
-        known = [path for path, _ in model.named_modules() if 0 < path.count(".") + 1 <= name.count(".") + 1]
+        called = spoken(model, (path for path, _ in model.named_modules()))
+        known = [path for path in {*called, *called.values()} if 0 < path.count(".") + 1 <= name.count(".") + 1]
         raise A2AError(f"the model has no part `{name}`", hint=suggest(name, known, where="a2a check --deep")) from None
