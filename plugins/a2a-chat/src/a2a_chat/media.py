@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from a2a_chat.formats import MODALITIES
 from a2a_core.errors import A2AError
@@ -12,13 +13,27 @@ from a2a_core.structures import Item, TextProcessor
 Items = Mapping[str, Sequence[Item]]
 
 
-class Filled(NamedTuple):
-    """Tokens, media's among them; `at` is where each token that there was before stands now, and the end."""
+class Filled:
+    """Tokens, media's among them."""
 
-    ids: list[int]
-    weights: list[float]
-    places: dict[str, list[int]]
-    at: list[int]
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.ids: list[int] = []
+        self.weights: list[float] = []
+        self.places: dict[str, list[int]] = {key: [] for key in keys}
+        self._marks: list[int] = []
+        self._grown = [0]
+
+    def copy(self, ids: Sequence[int], weights: Sequence[float], upto: int) -> None:
+        """Go on with what stood before, behind the last placeholder and up to `upto`, a placeholder's place or the end."""
+        begin = self._marks[-1] + 1 if self._marks else 0
+        self._grown.append(len(self.ids) - begin)
+        self.ids += ids[begin:upto]
+        self.weights += weights[begin:upto]
+        self._marks.append(upto)
+
+    def at(self, place: int) -> int:
+        """Where a token that stood at `place` stands now, or the first of those that a placeholder became."""
+        return place + self._grown[bisect_left(self._marks, place) + 1]
 
 
 class Places:
@@ -41,30 +56,21 @@ class Places:
                 raise ValueError(f"its text holds `{mark}`, by which the model is told that a medium stands there")
         return found
 
-    def count(self, ids: Sequence[int]) -> int:
-        """Placeholders among ids."""
-        return sum(each in self.ids for each in ids)
-
     def filled(self, ids: Sequence[int], weights: Sequence[float], order: Sequence[str], items: Items) -> Filled:
         """Each placeholder as what its medium becomes, for each of its encoders; the medium's own tokens weigh nothing."""
-        if self.count(ids) != len(order):
-            raise ValueError(f"the template writes {self.count(ids)} placeholders for {len(order)} media")
-        made = Filled([], [], {key: [] for keys in self.encoders.values() for key in keys}, [])
+        marks = [place for place, token in enumerate(ids) if token in self.ids]
+        if len(marks) != len(order):
+            raise ValueError(f"the template writes {len(marks)} placeholders for {len(order)} media")
+        made = Filled(key for keys in self.encoders.values() for key in keys)
         slots = dict.fromkeys(self.encoders, 0)
-        left = iter(order)
-        for token, weight in zip(ids, weights, strict=True):
-            made.at.append(len(made.ids))
-            if token not in self.ids:
-                made.ids.append(token)
-                made.weights.append(weight)
-                continue
-            modality = next(left)
-            if self.text.tokenizer.convert_ids_to_tokens(token) != self.placeholders[modality]:
+        for place, modality in zip(marks, order, strict=True):
+            if self.text.tokenizer.convert_ids_to_tokens(ids[place]) != self.placeholders[modality]:
                 raise ValueError(f"the template puts media in another order: another stands where {modality} is expected")
+            made.copy(ids, weights, place)
             for key in self.encoders[modality]:
-                self.fill(made, key, modality, items[key][slots[modality]], weight)
+                self.fill(made, key, modality, items[key][slots[modality]], weights[place])
             slots[modality] += 1
-        made.at.append(len(made.ids))
+        made.copy(ids, weights, len(ids))
         return made
 
     def fill(self, made: Filled, key: str, modality: str, item: Item, weight: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from a2a_chat.chat_rows import UNREADABLE
@@ -116,12 +117,12 @@ class Reader:
         ids = self.ended(list(encoded["input_ids"])) if written.whole else encoded["input_ids"]
         weights, bounds = ([1.0] * len(ids), [0, len(ids)]) if written.whole else self.weighed(written, encoded)
         filled = self.places.filled(ids, weights, written.media, items)
-        return Text(
-            torch.tensor(filled.ids, dtype=torch.int64),
-            torch.tensor(filled.weights, dtype=torch.float32),
-            {key: torch.tensor(places, dtype=torch.int64) for key, places in filled.places.items()},
+        return Text(  # by numpy: torch.tensor takes five times as long for a list
+            torch.from_numpy(np.array(filled.ids, np.int64)),
+            torch.from_numpy(np.array(filled.weights, np.float32)),
+            {key: torch.from_numpy(np.array(places, np.int64)) for key, places in filled.places.items()},
             [
-                Span(filled.at[start], filled.at[end], each.role, each.tag)
+                Span(filled.at(start), filled.at(end), each.role, each.tag)
                 for each, (start, end) in zip(written.stretches, pairwise(bounds), strict=True)
             ],
         )
