@@ -202,8 +202,7 @@ def test_gradients_are_those_of_the_stock_model(name, parts):
 def test_positions_are_those_of_the_stock_model_and_begin_anew_in_each_text(name, parts):
     config, module, stock = parts(name)
     inputs = batch(config, ROWS)
-    text, media = inputs["text"], inputs["image"]
-    got = module.spatial(text["positions"], text["lengths"], {"image": media}, text["media"])
+    got = module.positions(inputs)
     wanted = []
     for row in ROWS:
         told = stock_arguments(config, row)
@@ -243,9 +242,9 @@ def test_generation_is_that_of_the_stock_model(name, parts):
     for row, ids in zip(ROWS, got, strict=True):
         told = stock_arguments(config, row)
         assert ids == stock.generate(**told, **options)[0, told["input_ids"].shape[1] :].tolist()
-    again = logits_of(module, batch(config, BARE))
-    stock.model.rope_deltas = None
-    torch.testing.assert_close(again, stock_logits(config, stock, BARE), atol=2e-5, rtol=1e-4)
+    if name in QWEN:
+        with pytest.raises(RunFailed, match="ends with a medium"):
+            module.generate({}, batch(config, [[5, picture(8, 8)]]), **options)
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_5_vl"])

@@ -58,8 +58,8 @@ def varlen(query: Tensor, key: Tensor, value: Tensor, pieces: Documents, scaling
     from torch.nn.attention.varlen import varlen_attn
 
     starts, longest = pieces.cumulated(query.device), max(pieces)
-    states = [each[0].transpose(0, 1) for each in (query, key, value)]
-    found: Any = varlen_attn(*states, starts, starts, longest, longest, scale=scaling)
+    query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
+    found: Any = varlen_attn(query, key, value, starts, starts, longest, longest, scale=scaling)
     whole: Tensor = found[None]
     return whole
 

@@ -47,7 +47,7 @@ QWEN: Final = Family(
     {"vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"},
     spatial=True,
 )
-DEEP: Final = QWEN._replace(parts=QWEN.parts | {"merger.deepstack": "model.visual.deepstack_merger_list"}, timestamps=True)
+DEEP: Final = QWEN._replace(parts={**QWEN.parts, "merger.deepstack": "model.visual.deepstack_merger_list"}, timestamps=True)
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "llava": LLAVA,

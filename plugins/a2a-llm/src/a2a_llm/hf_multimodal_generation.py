@@ -8,27 +8,33 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from a2a_core import RunFailed
 from a2a_llm.hf_multimodal_families import Family
 from a2a_llm.hf_multimodal_positions import beginnings
 
-KINDS: Final = {"image": 1, "video": 2, "audio": 3}
-"""What transformers' processors say of a token by `mm_token_type_ids`."""
 
+def stock_inputs(
+    family: Family, modalities: Sequence[str], inputs: Mapping[str, Any], positions: Tensor
+) -> Iterator[dict[str, Any]]:
+    """The arguments for each text: its ids (1, T), a mask, its media, and where they have three dimensions its positions.
 
-def stock_inputs(family: Family, modalities: Sequence[str], inputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The arguments for each text: its ids (1, T), a mask, and its media."""
+    Stock models work these out themselves, and take two media without text between for one.
+    """
     text = inputs["text"]
-    kinds = torch.zeros_like(text["ids"])
+    own = torch.zeros_like(text["ids"], dtype=torch.bool)
     for key in modalities:
-        kinds[text["media"][key]] = KINDS[key]
+        own[text["media"][key]] = True
     for row, (start, length) in enumerate(zip(beginnings(text["lengths"]), text["lengths"], strict=True)):
-        ids = text["ids"][None, start : start + length]
+        here = slice(start, start + length)
+        ids = text["ids"][None, here]
         told = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         for key in modalities:
             chosen = [item for item, each in enumerate(inputs[key]["row"].tolist()) if each == row]
             told |= CHOSEN[family.layout](key, inputs[key]["tensors"], chosen) if chosen else {}
         if family.spatial:
-            told["mm_token_type_ids"] = kinds[None, start : start + length]
+            if own[here][-1]:
+                raise RunFailed("a prompt ends with a medium, and the model would not know where to go on: put text behind it")
+            told["position_ids"] = torch.cat([text["positions"][None, None, here], positions[:, None, here]])
         yield told
 
 

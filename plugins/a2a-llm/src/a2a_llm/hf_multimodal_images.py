@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 import transformers
 from torch import Tensor
-from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto import image_processing_auto
 from transformers.vision_utils import (
     get_vision_interpolation_indices_and_weights,
     get_vision_position_ids,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 KIND = "image_processor_type"
-KINDS: Any = IMAGE_PROCESSOR_MAPPING_NAMES  # carries no types
+AUTO: Any = image_processing_auto  # carries no types
 CALLS = ("data_format", "input_data_format", "device", "return_tensors", "disable_grouping")
 """What a call says, not a file."""
 
@@ -50,7 +50,7 @@ def completed(config: PretrainedConfig, file: Mapping[str, Any], given: Mapping[
 def default_kind(config: PretrainedConfig) -> str:
     """The stock class of a model, else of its vision tower; A2AError where transformers has none."""
     tower = str(config.vision_config.model_type).removesuffix("_vision_model")
-    found = KINDS.get(tower) or KINDS.get(config.model_type)
+    found = AUTO.IMAGE_PROCESSOR_MAPPING_NAMES.get(tower) or AUTO.IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type)
     if not found or not found.get("pil"):
         raise A2AError(f"no image processor is known for a `{config.vision_config.model_type}`: set `image_processor.{KIND}`")
     return str(found["pil"])

@@ -73,35 +73,29 @@ class HfMultimodalModel(nn.Module):
     def forward(self, encoded: Mapping[str, Tokens], inputs: Mapping[str, Any]) -> Fused:
         """See HfMultimodal."""
         text = given(inputs)
-        media = {key: inputs[key] for key in self.modalities}
-        features = self.features({key: each["tensors"] for key, each in media.items()})
+        features = TOWERS[self.family.layout](self.model.model, {key: inputs[key]["tensors"] for key in self.modalities})
         embedded: Tensor = self.model.get_input_embeddings()(text["ids"])
         if not self.checked and self.documents and not unreal(embedded):
             self.checked = True
             refuse_leaks(self.model, self.states, embedded.device)
-        places = {key: text["media"][key] for key in media}
+        places = {key: text["media"][key] for key in self.modalities}
         for key, found in features.items():
             embedded = embedded.index_copy(0, places[key], found.values[: len(places[key])].to(embedded.dtype))
-        positions = text["positions"]
-        if self.family.spatial:
-            positions = self.spatial(positions, text["lengths"], media, places)
-        hidden = self.states(embedded, positions, text["lengths"], deep(features, places))
+        hidden = self.states(embedded, self.positions(inputs), text["lengths"], deep(features, places))
         ends = torch.tensor(text["lengths"]).cumsum(0) - 1
         pooled = hidden.index_select(0, ends.to(hidden.device, non_blocking=True))
         return Fused(inputs["size"], pooled=pooled, unembed=Unembedding(self.model), hidden=hidden)
 
-    def features(self, tensors: Mapping[str, Mapping[str, Any]]) -> dict[str, Features]:
-        """Each modality's tokens, of all its items one behind the other; of the dummy where it has none."""
-        return TOWERS[self.family.layout](self.model.model, tensors)
-
-    def spatial(
-        self, positions: Tensor, lengths: Sequence[int], media: Mapping[str, Any], places: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Positions (3, T) of texts one behind the other."""
+    def positions(self, inputs: Mapping[str, Any]) -> Tensor:
+        """Of the texts one behind the other, each from 0: (T,), or (3, T) where media have them in three dimensions."""
+        text = inputs["text"]
+        line: Tensor = text["positions"]
+        if not self.family.spatial:
+            return line
         merge = self.model.config.vision_config.spatial_merge_size
-        real = [key for key, each in media.items() if len(each["row"])]
-        grids = {key: grids_of(media[key]["tensors"], merge, self.family.timestamps) for key in real}
-        return spatial(positions, lengths, [(places[key], grids[key]) for key in real])
+        real = [key for key in self.modalities if len(inputs[key]["row"])]
+        grids = {key: grids_of(inputs[key]["tensors"], merge, self.family.timestamps) for key in real}
+        return spatial(line, text["lengths"], [(text["media"][key], grids[key]) for key in real])
 
     def states(self, embedded: Tensor, positions: Tensor, lengths: Sequence[int], deep: Deep | None = None) -> Tensor:
         """The last hidden states (T, C) of texts that lie one behind the other; `positions` (T,) or (3, T)."""
@@ -131,11 +125,9 @@ class HfMultimodalModel(nn.Module):
         ends = options.get("eos_token_id") or []
         stops = {ends} if isinstance(ends, int) else set(ends)
         found = []
-        for row in stock_inputs(self.family, self.modalities, inputs):
+        for row in stock_inputs(self.family, self.modalities, inputs, self.positions(inputs)):
             ids = self.model.generate(**row, **{"pad_token_id": 0, **options})
             found.append(until(ids[0, row["input_ids"].shape[1] :].tolist(), stops))
-        if self.family.spatial:
-            self.model.model.rope_deltas = None  # else it would shift the positions of what is not generated
         return found
 
     def get_output_embeddings(self) -> nn.Module:
