@@ -36,6 +36,7 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
         "causal-lm": "a2a-llm",
         "concat": "a2a-fusion",
         "cross-attention": "a2a-fusion",
+        "hf-multimodal": "a2a-llm",
         "perceiver": "a2a-fusion",
     },
     "head": {
