@@ -61,7 +61,7 @@ class Fakes:
         size, together = real["inputs"]["size"], real.get("together", 1)
         samples = rows * together
         inputs = {key: self._scaled(value, samples, size) for key, value in real["inputs"].items()}
-        if "text" in inputs:
+        if "lengths" in inputs.get("text", ()):  # not of an encoder that is called so
             longest = max(real["inputs"]["text"]["lengths"]) if together == 1 else real["long"]
             inputs["text"] |= {key: self._empty((samples * longest,), torch.int64) for key in ("ids", "positions")}
             inputs["text"]["lengths"] = [longest] * samples

@@ -199,6 +199,9 @@ def senseless(tree: Node, catalog: Catalog) -> Iterator[Problem]:
         if given is None or (collator is not None and not getattr(collator, "reads_text", False)):
             text = f"fusion `{cls.name}` reads text, and the collator gives none"
             yield Problem(text, (given or node).key, 'add [collator] use = "chat", of a2a-chat')
+        if "text" in table(tree, "encoders"):
+            at = table(tree, "encoders")["text"].key
+            yield Problem(f"fusion `{cls.name}` reads the text itself: no encoder can be called so", at, "give it another name")
     if cls.needs_encoders and not table(tree, "encoders"):
         text = f"fusion `{cls.name}` joins what encoders give, and there is none"
         yield Problem(text, node.key, "add a table, such as `[encoders.image]`")

@@ -81,7 +81,7 @@ class FusionSubject(ModuleSubject[FusionConfig]):
         ]
         encoded, inputs = batch(module, widths or self.widths, called)
         if self.config.reads_text:
-            inputs["text"] = texts(module, widths or self.widths, called)
+            inputs["text"] = texts(int(module.vocabulary), list(widths or self.widths), called)
         return encoded, inputs
 
     def forward(self, module: Any, *arguments: Any) -> Any:
@@ -124,22 +124,22 @@ def batch(module: Any, widths: Mapping[str, int], samples: Sequence[Media]) -> t
     return encoded, inputs
 
 
-def texts(module: Any, widths: Mapping[str, int], samples: Sequence[Media]) -> dict[str, Any]:
+def texts(vocabulary: int, keys: Sequence[str], samples: Sequence[Media]) -> dict[str, Any]:
     """Each sample's text: three tokens, its media's, two tokens."""
     positions: list[Tensor] = []
     lengths: list[int] = []
-    places: dict[str, list[int]] = {key: [] for key in widths}
+    places: dict[str, list[int]] = {key: [] for key in keys}
     for sample in samples:
         begin = sum(lengths)
         length = 3
-        for key in widths:
+        for key in keys:
             several = sum(sample.get(key, ()))
             places[key] += range(begin + length, begin + length + several)
             length += several
         lengths.append(length + 2)
         positions.append(torch.arange(length + 2))
     return {
-        "ids": torch.cat(positions) % int(module.vocabulary),
+        "ids": torch.cat(positions) % vocabulary,
         "positions": torch.cat(positions),
         "lengths": lengths,
         "media": {key: torch.tensor(each, dtype=torch.long) for key, each in places.items()},

@@ -17,6 +17,7 @@ from a2a_core.inference import Lines
 from a2a_core.plugins import Catalog
 from a2a_core.recipe import Parts
 from a2a_core.structures import Plan
+from a2a_core.testing.fusions import texts
 from a2a_core.testing.reference import ReferenceEncoder, ReferenceFusion
 
 CATALOG = Catalog.installed()
@@ -37,6 +38,10 @@ def traced(toy_parts: Callable[..., Parts], tmp_path: Path) -> Callable[..., Any
         data = prepare(Lines(rows), parts)
         samples: Any = [data[place] for place in range(len(data))]
         batch = collator(PadCollator(), parts)(samples)
+        if fusion.reads_text:
+            batch["inputs"]["text"] = texts(
+                11, ["it"], [{"it": [item.length for item in each.items["it"]]} for each in samples]
+            )
         fakes = Fakes("cpu")
         return trace(fakes, fakes.model(parts), batch, len(samples), Plan(precision="bf16"), longest(samples)), samples
 
@@ -55,7 +60,10 @@ def test_every_encoder(traced: Any, name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", installed("fusion"))
 def test_every_fusion(traced: Any, name: str, tmp_path: Path) -> None:
-    found, _ = traced(ReferenceEncoder(), CATALOG.find("fusion", name).tiny(tmp_path))
+    fusion = CATALOG.find("fusion", name).tiny(tmp_path)
+    if fusion.media():
+        pytest.skip("it reads media of its own, which cannot be made up here")
+    found, _ = traced(ReferenceEncoder(), fusion)
     assert found.notes == ()
-    assert found.unreached == ()
+    assert [each for each in found.unreached if not each.endswith("lm_head.weight")] == []  # the head here writes no text
     assert found.flops["fusion"] > 0

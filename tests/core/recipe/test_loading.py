@@ -95,7 +95,10 @@ class Talk(CollatorConfig):
     for collator in ("", '\n[collator]\nuse = "pad"\n'):
         with pytest.raises(A2AError, match="fusion `reader` reads text, and the collator gives none"):
             load_recipe(write(text + collator), Catalog.installed(), (), (), environ={}, for_run=True)
-    load_recipe(write(text + '\n[collator]\nuse = "talk"\n'), Catalog.installed(), (), (), environ={}, for_run=True)
+    text += '\n[collator]\nuse = "talk"\n'
+    load_recipe(write(text), Catalog.installed(), (), (), environ={}, for_run=True)
+    with pytest.raises(A2AError, match="no encoder can be called so"):
+        load_recipe(write(text + '[encoders.text]\nuse = "dummy"\n'), Catalog.installed(), (), (), environ={}, for_run=True)
 
 
 def test_only_frozen_tokens_are_kept(problems, load) -> None:
