@@ -140,7 +140,7 @@ def refuse_broken(template: Template, file: Path | None) -> None:
         raise A2AError(
             f"in the template {template.name} `{{% generation %}}` holds an answer without what ends it: "
             "the model would never learn to stop",
-            hint="move `{% endgeneration %}` behind the token that ends the assistant's turn",
+            hint=f"move `{{% endgeneration %}}` behind the token that ends the assistant's turn, or {WRITE_ONE}",
         )
 
 
