@@ -96,6 +96,9 @@ def totals(report: Report) -> Iterator[str]:
     """Below the tree."""
     share = report.trainable / report.parameters if report.parameters else 0
     yield f"  {number(report.parameters)} parameters, {number(report.trainable)} of them trainable ({share:.1%})"
+    for until, several in report.thaws.items():
+        when = f"from optimizer step {until} on" if float(until) >= 1 else f"after {float(until):.0%} of all steps"
+        yield f"  {number(several)} of these are frozen at first, and trained {when}"
     named = {group: several for group, several in report.groups.items() if group}
     if named:
         yield "  optimizer groups: " + ", ".join(f"`{group}` {number(several)}" for group, several in named.items())

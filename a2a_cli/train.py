@@ -64,6 +64,8 @@ def train(
             raise click.UsageError("--resume goes on with a run as it is: leave --set, --without, --out and --dry-run away")
         run = agreed(partial(resumable, recipe, resume, runs))
         loaded = load_recipe(run.recipe, None, environ={})
+        if recipe is not None:
+            refuse_other_adapters(recipe, loaded, run)
     elif recipe is None:
         raise click.UsageError("which recipe? `a2a train RECIPE`, or `a2a train --resume`")
     else:
@@ -91,6 +93,15 @@ def resumable(recipe: Path | None, name: str, runs: Path) -> Run:
     if run.status == "running":
         raise A2AError(f"run {run.name} is still running (process {run.state.get('pid')})")
     return run
+
+
+def refuse_other_adapters(recipe: Path, loaded: Loaded, run: Run) -> None:
+    """A run goes on with its own recipe; who gave RECIPE other adapters since would wait for what never comes."""
+    if load_recipe(recipe, None, environ={}).recipe.adapters != loaded.recipe.adapters:
+        raise A2AError(
+            f"run {run.name} was begun with other `adapters` than {recipe} has now",
+            hint=f"go on with it as it is:  a2a train --resume {run.folder}  , or begin a new run, with `init_from`",
+        )
 
 
 def announce(loaded: Loaded, as_json: bool) -> None:

@@ -61,6 +61,8 @@ class A2AError(Exception):
     """Mistakes that the user can mend (exit code 2); never shown with a traceback."""
 
     exit_code = 2
+    table = ""
+    """The part of the recipe at fault (`adapters.0`), where that is known without the recipe; see a2a_core.mistakes."""
 
     def __init__(self, problems: Sequence[Problem] | str, hint: str = "") -> None:
         self.problems = [Problem(problems, hint=hint)] if isinstance(problems, str) else list(problems)

@@ -14,6 +14,7 @@ from a2a_core.components import HeadConfig, SourceConfig
 from a2a_core.data import Collate, Prepared, absent, collator, prepare, target_processors
 from a2a_core.errors import A2AError, Problem
 from a2a_core.evaluate import build_metrics
+from a2a_core.mistakes import placed
 from a2a_core.model import A2AConfig, A2AModel
 from a2a_core.reasons import problems
 from a2a_core.recipe import Parts, Recipe, structure_parts
@@ -99,8 +100,10 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
         refuse_labels(split, each, parts, recipe.bad_rows)
     seed_everything(recipe.seed)
     if resume is None:
-        model = A2AModel.from_parts(parts, starting(recipe))
+        with placed(loaded.tree):
+            model = A2AModel.from_parts(parts, starting(recipe))
     else:
+        refuse_other_adapters(recipe, parts, resume)
         model = A2AModel(A2AConfig.from_pretrained(resume), parts)
     trainable(model)
     build_metrics(recipe.metrics, parts.heads)  # what does not fit its head is said now, not at the first evaluation
@@ -191,6 +194,15 @@ def starting(recipe: Recipe) -> Callable[[A2AModel], None] | None:
 def saved_parts(folder: Path, catalog: Catalog) -> Parts:
     """The parts that a saved model was built from."""
     return structure_parts(A2AConfig.from_pretrained(folder).parts, catalog)
+
+
+def refuse_other_adapters(recipe: Recipe, parts: Parts, checkpoint: Path) -> None:
+    """A checkpoint holds what its adapters made of the model: with others there is no going on."""
+    if tuple(recipe.adapters) != tuple(parts.adapters):
+        raise A2AError(
+            f"`adapters` of the recipe are not those that {checkpoint} was trained with",
+            hint="go on with the recipe that the run began with; for other adapters begin a new run, with `init_from`",
+        )
 
 
 def seed_everything(seed: int) -> None:

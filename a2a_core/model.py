@@ -45,6 +45,11 @@ class A2AModel(PreTrainedModel):
     projectors: nn.ModuleDict
     heads: nn.ModuleDict
     losses: nn.ModuleDict
+    thaws: dict[str, float]
+    """Parameters that are trained later, by name: from which optimizer step on; below 1, a share of all steps.
+
+    Adapters write it and trainers keep to it, by dropping gradients: the graph is the same in every step.
+    """
 
     def __init__(
         self,
@@ -55,16 +60,22 @@ class A2AModel(PreTrainedModel):
     ) -> None:
         super().__init__(config)
         self.parts = structure_parts(config.parts, Catalog.installed()) if parts is None else parts
+        self.thaws = {}
         self._build()
         if load:
             self._load_pretrained()
         if start is not None:
             start(self)
-        for adapter in self.parts.adapters:
-            adapter.apply(self)
+        for number, adapter in enumerate(self.parts.adapters):
+            try:
+                adapter.apply(self)
+            except A2AError as error:
+                error.table = f"adapters.{number}"
+                raise
         for key, encoder in self.parts.encoders.items():
             if encoder.freeze:
                 self.encoders[key].requires_grad_(False)
+        self._refuse_thaws()
         self.frozen = frozenset(name for name, parameter in self.named_parameters() if not parameter.requires_grad)
         self.training = False
         self.train()
@@ -131,6 +142,14 @@ class A2AModel(PreTrainedModel):
         for key, encoder in self.parts.encoders.items():
             encoder.load(self.encoders[key])
         self.parts.fusion.load(self.fusion)
+
+    def _refuse_thaws(self) -> None:
+        """What is to be trained later must be there, and trainable."""
+        trainable = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        for name in sorted(self.thaws.keys() - trainable):
+            what = "is frozen for ever, too" if name in dict(self.named_parameters()) else "has another name after that"
+            hint = "`freeze` of the encoder, and what stands behind it in `[[adapters]]`, is at odds with `until`"
+            raise A2AError(f"`{name}` is frozen until a step by an adapter, and {what}", hint=hint)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Parts initialise themselves."""

@@ -9,7 +9,8 @@ import torch
 
 from a2a_core.builtin.linear import LinearProjector
 from a2a_core.deep.fakes import Fakes
-from a2a_core.deep.survey import Problems, changed
+from a2a_core.deep.survey import changed
+from a2a_core.mistakes import Problems
 from a2a_core.structures import Widths
 
 if TYPE_CHECKING:

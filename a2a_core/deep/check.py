@@ -20,11 +20,12 @@ from a2a_core.deep.memory import BACKENDS, Measured, memory, rows_at_once, sizes
 from a2a_core.deep.report import Report
 from a2a_core.deep.scaling import Traces
 from a2a_core.deep.states import States, measure
-from a2a_core.deep.survey import Problems, examine, open_rows, resolved_parts
+from a2a_core.deep.survey import examine, open_rows, resolved_parts
 from a2a_core.deep.tracing import Trace, trace
-from a2a_core.deep.tree import by_group, count, tree
+from a2a_core.deep.tree import by_group, by_thaw, count, tree
 from a2a_core.errors import Problem
 from a2a_core.job import notes, trainable
+from a2a_core.mistakes import Problems
 from a2a_core.structures import Batch, Plan, Sample
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def described(
         parameters=count(model.parameters()),
         trainable=count(each for each in model.parameters() if each.requires_grad),
         groups=by_group(model, grouped),
+        thaws=by_thaw(model),
     )
     if given.batch is None:
         return found

@@ -111,6 +111,8 @@ class Report:
     trainable: int = 0
     groups: Mapping[str, int] = attrs.field(factory=dict)
     """Parameters in each optimizer group."""
+    thaws: Mapping[str, int] = attrs.field(factory=dict)
+    """Trainable parameters that adapters keep frozen at first, by how long: optimizer steps, below 1 a share of all."""
     flops: int = 0
     """Of an optimizer step, over all ranks: forward, backward, and what is computed again."""
     memory: Sequence[Memory] = ()

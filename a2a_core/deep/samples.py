@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from a2a_core.data import BadRow, Collate, Prepared
 from a2a_core.deep.report import SampleRow, SplitBatch
-from a2a_core.deep.survey import Problems
 from a2a_core.errors import Problem
 from a2a_core.generation import text_heads
+from a2a_core.mistakes import Problems
 from a2a_core.structures import Batch, Sample, Text
 
 if TYPE_CHECKING:

@@ -57,6 +57,14 @@ def by_group(model: A2AModel, grouped: Mapping[str, str]) -> dict[str, int]:
     return dict(found)
 
 
+def by_thaw(model: A2AModel) -> dict[str, int]:
+    """Numbers that are trained later, by when."""
+    found: Counter[str] = Counter()
+    for name, until in model.thaws.items():
+        found[f"{until:g}"] += model.get_parameter(name).numel()
+    return dict(found)
+
+
 def count(parameters: Iterable[Tensor]) -> int:
     """Numbers in them."""
     return sum(parameter.numel() for parameter in parameters)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,3 +72,15 @@ def test_what_was_meant(pattern: str, hint: str) -> None:
 def test_no_pattern() -> None:
     with pytest.raises(ValueError, match="names no parameter"):
         FreezeAdapter(match=())
+
+
+def test_until_a_step() -> None:
+    """Trainers read when; the graph stays as it is."""
+    made: Any = model()
+    FreezeAdapter(match=("a.*",), but=("bias",), until=0.5).apply(made)
+    FreezeAdapter(match=("b.second.*",), until=7).apply(made)
+    assert made.thaws == {"a.first.weight": 0.5, "a.second.weight": 0.5, "b.second.weight": 7, "b.second.bias": 7}
+    assert all(parameter.requires_grad for parameter in made.parameters())
+    made.a.requires_grad_(False)
+    with pytest.raises(A2AError, match="frozen already"):
+        FreezeAdapter(match=("a.*",), until=3).apply(made)

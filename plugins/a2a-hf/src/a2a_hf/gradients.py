@@ -26,7 +26,8 @@ class Gradients:
 
     def __init__(self, config: HfTrainer, model: nn.Module, groups: list[Assigned]) -> None:
         self.config, self.model = config, model
-        self.groups = [(each.name, each.group.freeze_until, list(each.parameters.values())) for each in groups]
+        self.groups = {each.name: list(each.parameters.values()) for each in groups}
+        self.late = late(model, groups)
         self.checked = False
         self.back_offs = 0
         self.overflows = 0
@@ -38,17 +39,17 @@ class Gradients:
         if not self.checked:
             self.checked = True
             refuse_unreached(self.model)
+            refuse_never([until for until, _ in self.late], steps)
         self.last = {}
+        for until, parameter in self.late:
+            if done < freeze_steps(until, steps):
+                parameter.grad = None  # no update, no optimizer state, no share of the norm
         trained: list[nn.Parameter] = []
-        for name, until, parameters in self.groups:
-            if until and done < freeze_steps(until, steps):
-                for parameter in parameters:
-                    parameter.grad = None  # no update, no optimizer state, no share of the norm
-                continue
-            self.last[name] = torch.nn.utils.get_total_norm(
-                [parameter.grad for parameter in parameters if parameter.grad is not None]
-            )
-            trained += parameters
+        for name, parameters in self.groups.items():
+            reached = [parameter for parameter in parameters if parameter.grad is not None]
+            if reached:
+                self.last[name] = torch.nn.utils.get_total_norm([parameter.grad for parameter in reached])
+                trained += reached
         norms = list(self.last.values())
         total = norms[0] if len(norms) == 1 else torch.nn.utils.get_total_norm(norms)
         found = float(total)
@@ -84,6 +85,14 @@ def unsound(parameter: nn.Parameter) -> bool:
     return parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
 
 
+def late(model: nn.Module, groups: list[Assigned]) -> list[tuple[float, nn.Parameter]]:
+    """Parameters that are trained later, by their group's `freeze_until` or by an adapter, and until when they are not."""
+    thaws: dict[str, float] = getattr(model, "thaws", {})
+    named = {name: (each.group.freeze_until, parameter) for each in groups for name, parameter in each.parameters.items()}
+    found = [(until, parameter) for until, parameter in named.values() if until]
+    return found + [(until, named[name][1]) for name, until in thaws.items()]
+
+
 def freeze_steps(until: float, steps: int) -> int:
     """`freeze_until` in optimizer steps."""
     return math.ceil(until * steps) if until < 1 else math.ceil(until)
@@ -97,6 +106,16 @@ def refuse_unreached(model: nn.Module) -> None:
         raise A2AError(
             f"{len(lost)} trainable parameter(s) receive no gradient: {listed}",
             hint="freeze them, or give a loss to the head that they belong to",
+        )
+
+
+def refuse_never(untils: list[float], steps: int) -> None:
+    """What would be trained from a step on that the run does not have is an error."""
+    last = max(untils, default=0.0)
+    if untils and freeze_steps(last, steps) >= steps:
+        raise A2AError(
+            f"parameters are frozen until step {last:g}, and the run has {steps}: they would never be trained",
+            hint="a share of all steps is a number below 1; what is never trained is frozen without a step",
         )
 
 
