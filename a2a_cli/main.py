@@ -23,6 +23,8 @@ COMMANDS = {
     "cache": ("a2a_cli.cache:cache", "What frozen encoders made of their media, kept."),
     "check": ("a2a_cli.check:check", "Check a recipe without running it."),
     "eval": ("a2a_cli.eval:eval_", "Measure a trained run on a split of its data."),
+    "export": ("a2a_cli.export:export", "Write a trained model in a format that others open."),
+    "generate": ("a2a_cli.generate:generate", "Let a trained model write text, from a prompt and media."),
     "plugins": ("a2a_cli.plugins:plugins", "What is installed, is it well; a new one."),
     "predict": ("a2a_cli.predict:predict", "Predict rows of JSON lines with a trained run."),
     "recipe": ("a2a_cli.recipe:recipe", "A recipe made complete; the schema of all recipes."),

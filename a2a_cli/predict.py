@@ -48,20 +48,20 @@ def predict(run: str, rows: Path, output: Path | None, field: str, batch_size: i
         source, root = ("standard input", Path.cwd()) if str(rows) == "-" else (rows.name, rows.resolve().parent)
         for row, prediction in predicted(trained, read_lines(lines, source, root), batch_size):
             failed, total = failed + isinstance(prediction, str), total + 1
-            file.write(json.dumps(jsonable(answer(row.fields, prediction, field, row.place)), ensure_ascii=False) + "\n")
+            name = "error" if isinstance(prediction, str) else field
+            file.write(line(row.fields, name, prediction, row.place))
     if failed:
         click.echo(f'{plural(failed, "row")} could not be read: see "error" there', err=True)
     if failed and failed == total:
         raise SystemExit(1)
 
 
-def answer(fields: Any, prediction: dict[str, Any] | str, field: str, place: str) -> dict[str, Any]:
-    """The row as it came, and the prediction."""
-    name = "error" if isinstance(prediction, str) else field
+def line(fields: Any, name: str, value: Any, place: str) -> str:
+    """The row as it came with one more field, as a line of JSON."""
     if name in fields:
-        hint = "choose another with --field" if name == field else "rename it"
+        hint = "rename it" if name == "error" else "choose another with --field"
         raise A2AError(f"{place} has a field `{name}` already", hint=hint)
-    return {**fields, name: prediction}
+    return json.dumps(jsonable({**fields, name: value}), ensure_ascii=False) + "\n"
 
 
 @contextmanager

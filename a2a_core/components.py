@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from transformers import TrainerCallback
 
+    from a2a_core.data import Collate
     from a2a_core.errors import Problem
+    from a2a_core.export import Exporter
     from a2a_core.job import Job, Result
+    from a2a_core.model import A2AModel
     from a2a_core.recipe import Recipe
 
 Column = Callable[[str], Iterable[Any]]
@@ -50,6 +53,10 @@ class SourceConfig(Component):
     @abstractmethod
     def build(self) -> Rows:
         """Open the rows; A2AError when there are none or the file is not there."""
+
+    def canonical(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The fields of a row that is to be predicted, as `build` would give them; ValueError where it cannot be read."""
+        return fields
 
 
 class EncoderConfig(Component):
@@ -141,6 +148,10 @@ class FusionConfig(Component):
 
     def load(self, module: nn.Module) -> None:
         """As EncoderConfig.load."""
+
+    def formats(self, model: A2AModel, collate: Collate) -> Mapping[str, Exporter]:
+        """Standard formats of whole models that are built around it, by name (`a2a export`)."""
+        return {}
 
 
 class HeadConfig(Component):
@@ -255,7 +266,8 @@ class CollatorConfig(Component):
         collator that reads text: called for each row beside its processors, its ValueErrors set the row aside. It reads for
         prediction (up to where the answer begins) where `targets` has no TextTarget. `group(lengths) -> list[list[int]]`,
         of one that puts several rows in one place of a batch: it gets each row's tokens, 0 for a row that cannot be read.
-        And `stop`, ids, any of which ends a text that is generated.
+        And `stop`, ids, any of which ends a text that is generated; `template`, the chat template by which messages are
+        written, for the tokenizer of an export.
         """
 
 
@@ -263,10 +275,19 @@ class AdapterConfig(Component):
     """The model, changed in place (LoRA, freezing): `[[adapters]]`, in order. Replayed before weights are loaded."""
 
     kind = "adapter"
+    adds: ClassVar[bool] = False
+    """It puts weights of its own beside the model's, which `merge` takes into them."""
 
     @abstractmethod
     def apply(self, model: nn.Module) -> None:
         """Change the model; must work on the meta device."""
+
+    def merge(self, model: nn.Module) -> None:
+        """Take what it added into the model's own weights, in place; nothing of it is left."""
+
+    def formats(self, model: A2AModel, collate: Collate) -> Mapping[str, Exporter]:
+        """Standard formats of what it added, by name (`a2a export`)."""
+        return {}
 
 
 class Fit(Protocol):

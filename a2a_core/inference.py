@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,10 +18,10 @@ from a2a_core.generation import generate, text_heads
 from a2a_core.model import A2AModel
 from a2a_core.recipe import load_recipe
 from a2a_core.runs import Run
-from a2a_core.structures import Row
+from a2a_core.structures import Row, Sample
 
 if TYPE_CHECKING:
-    from a2a_core.components import Rows
+    from a2a_core.components import Rows, SourceConfig
     from a2a_core.recipe import Loaded
 
 
@@ -104,32 +104,72 @@ def read_lines(lines: Iterable[str], source: str, root: Path) -> Iterator[Row]:
 
 def predict(trained: Trained, rows: Iterable[Row], batch_size: int) -> Iterator[tuple[Row, dict[str, Any] | str]]:
     """Each row with its heads' predictions, or with why it could not be read; in order, as many in memory as a batch has."""
-    loaded, model = trained
-    collate = collator(loaded.recipe.collator, model.parts, labelled=False)
-    device = next(model.parameters()).device
-    columns: Mapping[str, str] = getattr(loaded.recipe.data.get("train"), "columns", {})
+    collate = collator(trained.loaded.recipe.collator, trained.model.parts, labelled=False)
     for chunk in batched(rows, batch_size):
-        data = prepare(Lines([renamed(row, columns) for row in chunk]), model.parts, labelled=False, read=collate.read)
-        samples = [data[index] for index in range(len(data))]
-        batch = collate(samples)
-        found = predictions(trained, collate, moved(batch["inputs"], device))
+        samples = prepared(trained, collate, chunk)
+        found = predictions(trained, collate, [sample for sample in samples if isinstance(sample, Sample)])
         for row, sample in zip(chunk, samples, strict=True):
             yield row, sample.reason if isinstance(sample, BadRow) else {key: next(values) for key, values in found.items()}
 
 
-def predictions(trained: Trained, collate: Collate, inputs: Mapping[str, Any]) -> dict[str, Iterator[Any]]:
+def write(
+    trained: Trained,
+    collate: Collate,
+    rows: Iterable[Row],
+    batch_size: int,
+    asked: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    **options: Any,
+) -> Iterator[tuple[Row, str | BadRow]]:
+    """Each row with the text that follows it, or with why it could not be read.
+
+    `asked` makes the fields of a conversation of a row's, ValueError where it cannot; `options` as in a2a_core.generation.
+    """
+    for chunk in batched(rows, batch_size):
+        samples = prepared(trained, collate, chunk, asked)
+        with torch.inference_mode(), precision(trained):
+            good = [sample for sample in samples if isinstance(sample, Sample)]
+            texts = iter(generate(trained.model, collate, good, **options))
+        for row, sample in zip(chunk, samples, strict=True):
+            yield row, sample if isinstance(sample, BadRow) else next(texts)
+
+
+def prepared(
+    trained: Trained,
+    collate: Collate,
+    rows: Sequence[Row],
+    asked: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> list[Sample | BadRow]:
+    """Rows without labels, processed."""
+    source = trained.loaded.recipe.data.get("train")
+    known = [as_from(source, row, asked) for row in rows]
+    lines = Lines([each.row if isinstance(each, BadRow) else each for each in known])
+    data = prepare(lines, trained.model.parts, labelled=False, read=collate.read)
+    return [each if isinstance(each, BadRow) else data[index] for index, each in enumerate(known)]
+
+
+def predictions(trained: Trained, collate: Collate, samples: Sequence[Sample]) -> dict[str, Iterator[Any]]:
     """Each head's, a value a sample; text is generated."""
     model, heads = trained.model, dict[str, Any](trained.model.heads.items())
     writing = text_heads(model.parts)
     found: dict[str, Iterator[Any]] = {}
     with torch.inference_mode(), precision(trained):
         if writing:
-            texts = generate(model, collate, inputs)
+            texts = generate(model, collate, samples)
             found = {key: iter(texts) for key in writing}
         if len(writing) < len(heads):
-            outputs = model(inputs).outputs
+            outputs = model(moved(collate(samples)["inputs"], next(model.parameters()).device)).outputs
             found |= {key: iter(heads[key].predict(values)) for key, values in outputs.items() if key not in writing}
     return {key: found[key] for key in heads}
+
+
+def as_from(source: SourceConfig | None, row: Row, asked: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Row | BadRow:
+    """A row as the source would give it that the model was trained on."""
+    named = renamed(row, getattr(source, "columns", {}))
+    try:
+        fields = asked(named.fields)
+        return named._replace(fields=fields if source is None else source.canonical(fields))
+    except ValueError as error:
+        return BadRow(row, str(error))
 
 
 def renamed(row: Row, columns: Mapping[str, str]) -> Row:

@@ -15,6 +15,10 @@ from a2a_llm.vocabulary import BYTES, LanguageText, largest_id, pack
 if TYPE_CHECKING:
     from torch import nn
 
+    from a2a_core.data import Collate
+    from a2a_core.export import Exporter
+    from a2a_core.model import A2AModel
+
 
 class CausalLm(FusionConfig):
     """Any causal language model of transformers: it reads text, with the encoders' tokens where the text has its media.
@@ -95,6 +99,13 @@ class CausalLm(FusionConfig):
 
         if self.path is not None:
             load_language_model(module, self.path)
+
+    def formats(self, model: A2AModel, collate: Collate) -> Mapping[str, Exporter]:
+        """As a language model of its own class, or with one encoder of images as LLaVA."""
+        from a2a_llm.exports import LanguageModelExport
+        from a2a_llm.llava import LlavaExport
+
+        return {"transformers": LanguageModelExport(model, collate), "llava": LlavaExport(model, collate)}
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:

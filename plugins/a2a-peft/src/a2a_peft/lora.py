@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from a2a_core.components import AdapterConfig
 from a2a_core.options import option
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from a2a_core.data import Collate
+    from a2a_core.export import Exporter
+    from a2a_core.model import A2AModel
 
 
 class LoraAdapter(AdapterConfig):
@@ -25,6 +30,7 @@ class LoraAdapter(AdapterConfig):
     """
 
     name = "lora"
+    adds: ClassVar[bool] = True
     part: str = option(
         "what is changed: `encoders.<key>`, `projectors.<key>`, `fusion`, `heads.<key>`, or a module inside of one"
     )
@@ -46,6 +52,19 @@ class LoraAdapter(AdapterConfig):
         from a2a_peft.lora_model import put_in
 
         put_in(self, model)
+
+    def merge(self, model: nn.Module) -> None:
+        """The updates as part of the weights."""
+        from a2a_peft.merging import take_in
+        from a2a_peft.patterns import part_of
+
+        take_in(part_of(model, self.part))
+
+    def formats(self, model: A2AModel, collate: Collate) -> Mapping[str, Exporter]:
+        """The updates alone, as peft saves them."""
+        from a2a_peft.exports import AdapterExport
+
+        return {"adapter": AdapterExport(self, model)}
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:
