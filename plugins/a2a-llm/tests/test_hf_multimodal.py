@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModelForMultimodalLM, LlavaProcessor, ProcessorMixin, Qwen2_5_VLProcessor
+from transformers import AutoModelForMultimodalLM, LlavaProcessor, ProcessorMixin, Qwen2_5_VLProcessor, WhisperFeatureExtractor
 
 from a2a_core import A2AError, RunFailed
 from a2a_core.builtin.pad import Pad
@@ -82,7 +82,31 @@ MODELS = {
         "image_processor": ANY_SIZE,
     },
 }
-QWEN = [name for name in MODELS if name.startswith("qwen")]
+MODELS["qwen2_audio"] = {
+    "config": {
+        "model_type": "qwen2_audio",
+        "audio_config": {
+            "d_model": 16,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 24,
+            "num_mel_bins": 16,
+            "max_source_positions": 20,
+        },
+        "text_config": {"model_type": "qwen2", "num_key_value_heads": 1, **SMALL},
+    }
+}
+SEEING = [name for name in MODELS if name != "qwen2_audio"]
+QWEN = [name for name in MODELS if name.endswith("_vl")]
+
+
+def sound(samples):
+    return np.random.default_rng(samples).normal(size=samples).astype(np.float32) / 10, 16000
+
+
+def medium(each, modality):
+    """A row's medium: a picture, or a sound about as long."""
+    return sound(50 * each.shape[0] + 60 * each.shape[1]) if modality == "audio" else each
 
 
 def picture(height, width):
@@ -127,10 +151,11 @@ def batch(config, rows):
             if isinstance(each, int):
                 ids.append(each)
                 continue
-            item = media["image"].processor(each)
-            more, own = text.expanded("image", item, item.length)
-            items["image"].append(item)
-            places["image"] += [len(ids) + place for place, mine in enumerate(own) if mine]
+            (key,) = media
+            item = media[key].processor(medium(each, key))
+            more, own = text.expanded(key, item, item.length)
+            items[key].append(item)
+            places[key] += [len(ids) + place for place, mine in enumerate(own) if mine]
             ids += more
         lengths.append(len(ids) - start)
         samples.append(Sample(Row({}, "", None, ""), items, {}))
@@ -146,6 +171,8 @@ def batch(config, rows):
 
 def stock_arguments(config, row):
     """A text alone, as transformers' own processor hands it over."""
+    if config.config["model_type"] == "qwen2_audio":
+        return stock_sounds(config, row)
     images = [each for each in row if not isinstance(each, int)]
     processor, text = config.media()["image"].processor, config.processor()
     one, found = text.ids["image"], {}
@@ -162,6 +189,26 @@ def stock_arguments(config, row):
     ids = torch.tensor([[n for each in row for n in ([each] if isinstance(each, int) else [one] * int(next(lengths)))]])
     kinds = {"mm_token_type_ids": (ids == one).int()} if config.config["model_type"] in QWEN else {}
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **found, **kinds}
+
+
+def stock_sounds(config, row):
+    processor, one = config.media()["audio"].processor, config.processor().ids["audio"]
+    ids, heard = [], []
+    for each in row:
+        if isinstance(each, int):
+            ids.append(each)
+            continue
+        heard.append(medium(each, "audio")[0])
+        frames = -(-len(heard[-1]) // 160)
+        ids += [one] * (((frames - 1) // 2 + 1 - 2) // 2 + 1)
+    told = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+    if heard:
+        extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=0.4)
+        extractor.n_samples, extractor.nb_max_frames = 40 * 160, 40
+        made = extractor(heard, sampling_rate=16000, return_attention_mask=True, padding="max_length", return_tensors="pt")
+        assert processor.stock.limit == 40
+        told |= {"input_features": made["input_features"], "feature_attention_mask": made["attention_mask"]}
+    return told
 
 
 def stock_logits(config, stock, rows):
@@ -230,7 +277,7 @@ def test_a_batch_without_a_picture_reaches_every_parameter(name, parts):
     got.square().sum().backward()
     for key, parameter in module.named_parameters():
         assert not parameter.requires_grad or parameter.grad is not None, key
-    for part in ("vision", "merger"):
+    for part in module.parts.keys() & {"vision", "audio", "merger"}:
         assert all(not each.grad.any() for each in module.get_submodule(module.parts[part]).parameters() if each.requires_grad)
 
 
@@ -322,6 +369,12 @@ def test_what_cannot_be_is_said(parts):
         HfMultimodal(config=MODELS["qwen2_vl"]["config"], image_processor={"patch_size": 8}).build({})
     with pytest.raises(A2AError, match="reads media itself, and the recipe has encoders: `image`"):
         HfMultimodal(**MODELS["llava"]).build({"image": 8})
+    with pytest.raises(A2AError, match="`image_processor` is given, and a `qwen2_audio` model reads no image"):
+        HfMultimodal(**MODELS["qwen2_audio"], image_processor=ANY_SIZE).resolved()
+    with pytest.raises(A2AError, match="`feature_extractor.feature_size` is 80, and the model takes 16 mels"):
+        HfMultimodal(**MODELS["qwen2_audio"], feature_extractor={"feature_size": 80}).resolved()
+    with pytest.raises(ValueError, match="shorter than a token, 480 samples"):
+        HfMultimodal(**MODELS["qwen2_audio"]).media()["audio"].processor(sound(300))
     config, module, _ = parts("llava")
     with pytest.raises(A2AError, match="the collator gives none"):
         module({}, {"size": 1})

@@ -26,17 +26,17 @@ class HfMultimodal(FusionConfig):
     """A whole multimodal model of transformers, which reads pictures or sound itself: there are no encoders.
 
     It runs LLaVA and ViP-LLaVA (model types `llava`, `vipllava`), Qwen2-VL, Qwen2.5-VL and Qwen3-VL (`qwen2_vl`,
-    `qwen2_5_vl`, `qwen3_vl`, `qwen3_vl_moe`).
+    `qwen2_5_vl`, `qwen3_vl`), and Qwen2-Audio (`qwen2_audio`).
 
     `path` is a directory that `save_pretrained` wrote (config.json, safetensors, tokenizer, preprocessor_config.json): its
     weights are loaded on the first build. `config` is a table instead (`model_type` and its fields), for a model from
     scratch. Text becomes ids by `tokenizer`, else by the directory's own, and is written by its chat template; a model from
     `config` without a tokenizer reads UTF-8 bytes as `causal-lm` does, and knows its placeholders. Media are the rows' fields
-    `image`, each a file, several in a list; they are prepared as the model's stock processor prepares them.
+    `image` or `audio`, each a file, several in a list; they are prepared as the model's stock processor prepares them.
 
-    Its parts have names for groups, freezing and adapters, whatever the model itself calls them: `fusion.vision`, the tower;
-    `fusion.merger`, what brings its tokens to the language model; `fusion.llm`. The patterns `fusion.vision.*` and
-    `fusion.merger.*` have no parameter in common.
+    Its parts have names for groups, freezing and adapters, whatever the model itself calls them: `fusion.vision` or
+    `fusion.audio`, the tower; `fusion.merger`, what brings its tokens to the language model; `fusion.llm`. The patterns
+    `fusion.vision.*` and `fusion.merger.*` have no parameter in common.
 
     Texts of a batch lie one behind the other as in `causal-lm`, and each attends to itself alone. Positions in time, height
     and width (M-RoPE, arXiv 2409.12191, section 2.1) begin anew in each. A batch without a picture runs the tower on one
@@ -59,6 +59,9 @@ class HfMultimodal(FusionConfig):
     image_processor: dict[str, Any] = option(
         "how pictures are prepared: keys of preprocessor_config.json, over those of `path`", default={}
     )
+    feature_extractor: dict[str, Any] = option(
+        "how sound is prepared: `sampling_rate`, `n_fft`, `hop_length`, `feature_size`, over those of `path`", default={}
+    )
     layout: Literal["auto", "documents", "padded"] = option(
         "texts one behind the other, or side by side; `auto`: the first where the model's attention can", default="auto"
     )
@@ -74,9 +77,9 @@ class HfMultimodal(FusionConfig):
 
     def resolved(self) -> Self:
         """A copy that carries configuration, tokenizer and preprocessing; A2AError where they do not fit."""
-        from a2a_core.pretrained.configuration import plain, read_config, read_preprocessor
+        from a2a_core.pretrained.configuration import plain, read_config
         from a2a_llm.causal_lm_model import special_ids
-        from a2a_llm.hf_multimodal_images import completed
+        from a2a_llm.hf_multimodal_media import prepared
         from a2a_llm.hf_multimodal_text import name_ids, placeholders, tokenizer_of
 
         if self.tokenizer_data:
@@ -95,10 +98,16 @@ class HfMultimodal(FusionConfig):
         if largest_id(data) >= rows:
             raise A2AError(f"text becomes ids up to {largest_id(data)}, and the model has `vocab_size` = {rows}")
         special_ids(config, data)
-        file = read_preprocessor(self.path, "image_processor") if self.path is not None else {}
-        prepared = completed(config, file, self.image_processor)
+        images, sounds = prepared(config, self.path, self.image_processor, self.feature_extractor)
+        if "audio" in family.marks:
+            config.audio_config.encoder_layerdrop = 0.0  # a step would leave parameters without gradient
         copy: Self = attrs.evolve(
-            cast("Any", self), tokenizer=None, tokenizer_data=data, config=plain(config), image_processor=prepared
+            cast("Any", self),
+            tokenizer=None,
+            tokenizer_data=data,
+            config=plain(config),
+            image_processor=images,
+            feature_extractor=sounds,
         )
         return copy
 
@@ -126,7 +135,7 @@ class HfMultimodal(FusionConfig):
         """By modality; `self` is resolved."""
         from a2a_llm.hf_multimodal_media import processors
 
-        return processors(self.configuration(), self.image_processor)
+        return processors(self.configuration(), self.image_processor, self.feature_extractor)
 
     def configuration(self) -> PretrainedConfig:
         """The model's; `self` is resolved."""

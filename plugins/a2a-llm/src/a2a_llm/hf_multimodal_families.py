@@ -55,7 +55,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "qwen2_vl": QWEN,
     "qwen2_5_vl": QWEN,
     "qwen3_vl": DEEP,
-    "qwen3_vl_moe": DEEP,
     "qwen2_audio": Family(
         "sounds",
         {"audio": Mark("audio_token_id", "<|AUDIO|>")},

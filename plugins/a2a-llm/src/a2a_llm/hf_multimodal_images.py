@@ -49,6 +49,8 @@ def completed(config: PretrainedConfig, file: Mapping[str, Any], given: Mapping[
 
 def default_kind(config: PretrainedConfig) -> str:
     """The stock class of a model, else of its vision tower; A2AError where transformers has none."""
+    if hasattr(config.vision_config, "spatial_merge_size"):
+        return "Qwen2VLImageProcessor"
     tower = str(config.vision_config.model_type).removesuffix("_vision_model")
     found = AUTO.IMAGE_PROCESSOR_MAPPING_NAMES.get(tower) or AUTO.IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type)
     if not found or not found.get("pil"):

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PretrainedConfig
 
 from a2a_core import A2AError
+from a2a_core.pretrained.configuration import read_preprocessor
 from a2a_core.pretrained.tracing import tracing
 from a2a_llm.hf_multimodal_families import FAMILIES
-from a2a_llm.hf_multimodal_images import PatchProcessor, PictureProcessor, StockImages, Tower
+from a2a_llm.hf_multimodal_images import PatchProcessor, PictureProcessor, StockImages, Tower, completed
 
 if TYPE_CHECKING:
     from a2a_core.structures import Processor
 
 
-def processors(config: PretrainedConfig, images: Mapping[str, Any]) -> dict[str, Processor]:
+def prepared(
+    config: PretrainedConfig, path: Path | None, images: Mapping[str, Any], sounds: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How pictures and sounds are prepared, by what a recipe says of them over the directory's files.
+
+    A2AError for what the model does not read.
+    """
+    family = FAMILIES[config.model_type]
+    for option, given, modality in (("image_processor", images, "image"), ("feature_extractor", sounds, "audio")):
+        if given and modality not in family.marks:
+            raise A2AError(f"`{option}` is given, and a `{config.model_type}` model reads no {modality}")
+    part = "feature_extractor" if family.layout == "sounds" else "image_processor"
+    file = read_preprocessor(path, part) if path is not None else {}
+    if family.layout == "sounds":
+        from a2a_llm.hf_multimodal_sounds import completed as heard
+
+        return {}, heard(config, file, sounds)
+    return completed(config, file, images), {}
+
+
+def processors(config: PretrainedConfig, images: Mapping[str, Any], sounds: Mapping[str, Any]) -> dict[str, Processor]:
     """By modality."""
     layout = FAMILIES[config.model_type].layout
-    if layout == "patches":
-        return {"image": patches(config, images)}
-    return {"image": pictures(config, images)}
+    if layout == "sounds":
+        from a2a_llm.hf_multimodal_sounds import SoundProcessor
+
+        return {"audio": SoundProcessor(sounds, config.audio_config.max_source_positions)}
+    return {"image": patches(config, images) if layout == "patches" else pictures(config, images)}
 
 
 def patches(config: PretrainedConfig, images: Mapping[str, Any]) -> PatchProcessor:

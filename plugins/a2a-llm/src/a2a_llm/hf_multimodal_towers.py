@@ -55,7 +55,7 @@ def sounds(model: Any, batches: Batches) -> dict[str, Features]:
     """Log-mel spectrograms of one length, of each as many tokens as its sound reaches."""
     found = {}
     for key, tensors in batches.items():
-        heard = model.audio_tower(tensors["input_features"], attention_mask=tensors["mask"]).last_hidden_state
+        heard = model.audio_tower(tensors["input_features"], attention_mask=tensors["mask"][:, None, None]).last_hidden_state
         values = model.multi_modal_projector(heard)
         found[key] = Features(torch.cat([item[:length] for item, length in zip(values, tensors["lengths"], strict=True)]))
     return found
