@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +21,9 @@ from a2a_core.structures import Batch, Fused, Output, Tokens, Widths
 
 if TYPE_CHECKING:
     from a2a_core.recipe import Parts
+
+# Trainer and peft import it wherever it is installed, and it warns of kernels that nobody asked for
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 class A2AConfig(PretrainedConfig):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
+from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers.pytorch_utils import Conv1D
@@ -12,9 +11,6 @@ from a2a_core.aliases import spoken
 from a2a_core.errors import A2AError
 from a2a_peft.lora import LoraAdapter
 from a2a_peft.patterns import chosen, part_of
-
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it, and it tells of kernels that nobody asked for
-from peft import LoraConfig, inject_adapter_in_model  # noqa: E402 - after that
 
 
 def put_in(config: LoraAdapter, model: nn.Module) -> None:
