@@ -148,7 +148,7 @@ def trace(config: PretrainedConfig) -> tuple[bool, frozenset[str]]:
             model = language_model(config).eval()
             apart = told(model)
             embedded = torch.zeros(1, 4, model.get_input_embeddings().embedding_dim)
-            hidden = model.base_model(inputs_embeds=embedded).last_hidden_state
+            hidden = model.base_model(inputs_embeds=embedded, use_cache=True).last_hidden_state  # else masks want values
             unused = unreached(model, Unembedding(model)(hidden)) - {name_of(model, model.get_input_embeddings().weight)}
     except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise A2AError(f"`causal-lm` cannot run this `{config.model_type}` model: {error}") from None
