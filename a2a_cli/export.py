@@ -36,7 +36,7 @@ def export(run: str, output: Path | None, name: str | None, listed: bool, runs: 
     """
     found = folders.find(run, runs)
     if output is None and not listed:
-        raise A2AError("where to? no folder is named", hint="`-o FOLDER`; `--list` shows the formats")
+        raise A2AError("no folder is named to write to", hint="give one with `-o`; `--list` shows the formats")
     if output is not None and output.exists():
         raise A2AError(f"{output} exists already", hint="choose another with `-o`")
     from a2a_core.data import collator

@@ -8,8 +8,11 @@ import torch
 
 from a2a_core.components import AdapterConfig
 from a2a_core.errors import A2AError
+from a2a_core.formats import example, furthest, outputs
+from a2a_core.model import A2AConfig, A2AModel
+from a2a_core.recipe import Parts
 from a2a_core.testing.check import NotApplicable, attempt, expect
-from a2a_core.testing.compare import seeded
+from a2a_core.testing.compare import enlivened, seeded
 from a2a_core.testing.modules import listed
 from a2a_core.testing.reference import ReferenceEncoder, ReferenceFusion, ReferenceHead
 from a2a_core.testing.subject import Subject
@@ -20,9 +23,6 @@ class AdapterSubject(Subject[AdapterConfig]):
 
     def applied(self, device: str) -> Any:
         """The model, changed; NotApplicable where the adapter finds nothing in it."""
-        from a2a_core.model import A2AModel
-        from a2a_core.recipe import Parts
-
         parts = Parts(encoders={"it": ReferenceEncoder()}, fusion=ReferenceFusion(), heads={"head": ReferenceHead()})
         with torch.device(device), seeded():
             model = A2AModel(A2AModel.config_class(), parts)
@@ -50,4 +50,21 @@ def applies_on_meta(subject: AdapterSubject) -> None:
     )
 
 
-CHECKS = (applies_on_meta,)
+def merges_into_the_weights(subject: AdapterSubject) -> None:
+    """What `adds` says that it adds goes into the model's own weights: the same outputs, and nothing of it is left."""
+    if not subject.config.adds:
+        raise NotApplicable("it adds no weights (`adds`)")
+    model = enlivened(subject.applied("cpu")).eval()
+    inputs = example(model)
+    before = outputs(model, inputs)
+    with attempt("merge()"):
+        subject.config.merge(model)
+    parts = model.parts
+    own = set(A2AModel(A2AConfig(), parts).state_dict())
+    left = sorted(own ^ set(model.state_dict()))
+    expect(not left, f"after merge() {listed(left)} are other tensors than before apply()")
+    difference = furthest(outputs(model, inputs), before)
+    expect(difference < 1e-4, "merge() changes what the model makes of its inputs", f"by {difference:.2g}")
+
+
+CHECKS = (applies_on_meta, merges_into_the_weights)

@@ -47,10 +47,56 @@ class AddsALayer(Freeze):
         model.add_module("low_rank", nn.Linear(2, 2, device=torch.get_default_device()))
 
 
+class Scaled(nn.Module):
+    """A linear layer whose outputs are scaled."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear, self.scale = linear, nn.Parameter(torch.ones(linear.out_features))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.linear(values) * self.scale
+        return found
+
+
+class Scales(AdapterConfig):
+    """Scales what the fusion's layer makes."""
+
+    name = "scales"
+    adds = True
+
+    def apply(self, model: Any) -> None:
+        model.fusion.linear = Scaled(model.fusion.linear)
+
+    def merge(self, model: Any) -> None:
+        scaled = model.fusion.linear
+        scaled.linear.weight.data *= scaled.scale.data[:, None]
+        scaled.linear.bias.data *= scaled.scale.data
+        model.fusion.linear = scaled.linear
+
+
+class ForgetsTheBias(Scales):
+    """Scales weights alone when it merges."""
+
+    def merge(self, model: Any) -> None:
+        scaled = model.fusion.linear
+        scaled.linear.weight.data *= scaled.scale.data[:, None]
+        model.fusion.linear = scaled.linear
+
+
+class LeavesItselfBehind(Scales):
+    """Says that it merges, and does nothing."""
+
+    def merge(self, model: Any) -> None:
+        model.fusion.linear.scale.data += 0
+
+
 def test_right_adapters_pass(judge: Any) -> None:
     assert judge(Freeze) == set()
     assert judge(AddsALayer) == set()
-    assert judge.skips(Freeze(match="no such")) == {"applies_on_meta"}
+    assert judge(Scales) == set()
+    assert judge.skips(Freeze(match="no such")) == {"applies_on_meta", "merges_into_the_weights"}
+    assert judge.skips(Scales()) == set()
 
 
 def test_faulty_adapters_are_caught(judge: Any) -> None:
@@ -58,3 +104,7 @@ def test_faulty_adapters_are_caught(judge: Any) -> None:
     assert "on the meta device raises" in judge.says(FreezesByValue, "applies_on_meta")
     assert judge(FreezesWhatIsReal) == {"applies_on_meta"}
     assert "are other parameters" in judge.says(FreezesWhatIsReal, "applies_on_meta")
+    assert judge(ForgetsTheBias) == {"merges_into_the_weights"}
+    assert "changes what the model makes" in judge.says(ForgetsTheBias, "merges_into_the_weights")
+    assert judge(LeavesItselfBehind) == {"merges_into_the_weights"}
+    assert "are other tensors" in judge.says(LeavesItselfBehind, "merges_into_the_weights")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,8 @@ class AdapterExport(Exporter):
 
     def write(self, folder: Path) -> None:
         """adapter_model.safetensors and adapter_config.json, and `base` where the model is saved nowhere."""
-        wrapped: Any = PeftModel(self.base(), self.settings())
+        with quieter():
+            wrapped: Any = PeftModel(self.base(), self.settings())
         wrapped.load_state_dict({PREFIX + name: tensor for name, tensor in self.updates().items()}, strict=False)
         wrapped.save_pretrained(folder, save_embedding_layers=False)
         if self.source() is None:
@@ -64,7 +66,8 @@ class AdapterExport(Exporter):
 
     def compare(self, folder: Path) -> float:
         """peft's own loading, on the model without updates; then in the place of ours."""
-        again: Any = PeftModel.from_pretrained(self.base(), folder)
+        with quieter():
+            again: Any = PeftModel.from_pretrained(self.base(), folder)
         found = {name.removeprefix(PREFIX): tensor for name, tensor in again.state_dict().items() if "lora_" in name}
         refuse_other(self.updates(), found, folder)
         inputs = example(self.model)
@@ -128,6 +131,14 @@ def base_of(model: nn.Module, part: str) -> str:
         if name and isinstance(module, PreTrainedModel) and all(layer.startswith(f"{name}.") for layer in layers)
     ]
     return min(around, key=len, default="")
+
+
+@contextmanager
+def quieter() -> Iterator[None]:
+    """Without the warning that peft asks transformers for the old name of something."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".is_gradient_checkpointing", FutureWarning)
+        yield
 
 
 @contextmanager
