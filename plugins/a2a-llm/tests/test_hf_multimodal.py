@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from transformers import AutoModelForMultimodalLM, LlavaProcessor, ProcessorMixin, Qwen2_5_VLProcessor, WhisperFeatureExtractor
+from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 
 from a2a_core import A2AError, RunFailed
 from a2a_core.builtin.pad import Pad
@@ -14,6 +15,7 @@ from a2a_core.structures import Row, Sample
 from a2a_llm.hf_multimodal import HfMultimodal
 from a2a_llm.hf_multimodal_model import grids_of
 from a2a_llm.hf_multimodal_positions import spatial
+from a2a_video.video import example_files
 
 TEXT = {"intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 270}
 SMALL = {**TEXT, "hidden_size": 16, "max_position_embeddings": 512}
@@ -104,9 +106,23 @@ def sound(samples):
     return np.random.default_rng(samples).normal(size=samples).astype(np.float32) / 10, 16000
 
 
-def medium(each, modality):
-    """A row's medium: a picture, or a sound about as long."""
-    return sound(50 * each.shape[0] + 60 * each.shape[1]) if modality == "audio" else each
+def heard(each):
+    """A sound about as long as a picture is large."""
+    return sound(50 * each.shape[0] + 60 * each.shape[1])
+
+
+def item_of(config, each):
+    """What a model makes of a picture (H, W, 3), of the frames of a video (T, H, W, 3), or of a sound in its place."""
+    media = config.media()
+    if "audio" in media:
+        return "audio", media["audio"].processor(heard(each))
+    if each.ndim == 4:
+        return "video", media["video"].processor.made([0.5 * n + 0.25 for n in range(len(each))], list(each))
+    return "image", media["image"].processor(each)
+
+
+def frames(count, height, width):
+    return np.stack([np.roll(picture(height, width), n, 1) for n in range(count)])
 
 
 def picture(height, width):
@@ -121,6 +137,13 @@ ROWS = [
     [1, picture(16, 48), 6],
 ]
 """Several pictures of several sizes, none, and one."""
+FILMED = [
+    [5, frames(5, 16, 24), 9, picture(20, 33), 7],
+    [8, 4],
+    [2, frames(1, 8, 8), 3, frames(4, 30, 9), 1],
+    [3, picture(8, 8), 6],
+]
+"""Videos, beside pictures and alone."""
 BARE = [[5, 9, 3, 7, 11], [2, 4]]
 
 
@@ -129,7 +152,7 @@ def parts():
     """Name -> configuration, module with weights that matter, and the stock model with the same."""
 
     def made(name, **options):
-        config = HfMultimodal(**MODELS[name], **options).resolved()
+        config = HfMultimodal(**{**MODELS[name], **options}).resolved()
         torch.manual_seed(1)
         module = config.build({}).eval()
         for parameter in module.parameters():
@@ -151,8 +174,7 @@ def batch(config, rows):
             if isinstance(each, int):
                 ids.append(each)
                 continue
-            (key,) = media
-            item = media[key].processor(medium(each, key))
+            key, item = item_of(config, each)
             more, own = text.expanded(key, item, item.length)
             items[key].append(item)
             places[key] += [len(ids) + place for place, mine in enumerate(own) if mine]
@@ -173,6 +195,8 @@ def stock_arguments(config, row):
     """A text alone, as transformers' own processor hands it over."""
     if config.config["model_type"] == "qwen2_audio":
         return stock_sounds(config, row)
+    if any(not isinstance(each, int) and each.ndim == 4 for each in row):
+        return stock_videos(config, row)
     images = [each for each in row if not isinstance(each, int)]
     processor, text = config.media()["image"].processor, config.processor()
     one, found = text.ids["image"], {}
@@ -191,21 +215,36 @@ def stock_arguments(config, row):
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **found, **kinds}
 
 
+def stock_videos(config, row):
+    """A text with pictures and videos, whose pixels are ours: transformers' own processors want torchvision."""
+    inputs = batch(config, [row])
+    ids, kinds = inputs["text"]["ids"][None], torch.zeros(1, len(inputs["text"]["ids"]), dtype=torch.long)
+    told = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": kinds}
+    for number, (key, name) in enumerate({"image": "pixel_values", "video": "pixel_values_videos"}.items(), 1):
+        kinds[0, inputs["text"]["media"][key]] = number
+        if len(inputs[key]["row"]):
+            tensors = inputs[key]["tensors"]
+            told |= {name: tensors["pixel_values"], f"{key}_grid_thw": torch.tensor(tensors["grids"])}
+            if key == "video" and config.config["model_type"] == "qwen2_5_vl":
+                told["second_per_grid_ts"] = torch.tensor(tensors["steps"]) / 4
+    return told
+
+
 def stock_sounds(config, row):
     processor, one = config.media()["audio"].processor, config.processor().ids["audio"]
-    ids, heard = [], []
+    ids, sounds = [], []
     for each in row:
         if isinstance(each, int):
             ids.append(each)
             continue
-        heard.append(medium(each, "audio")[0])
-        frames = -(-len(heard[-1]) // 160)
-        ids += [one] * (((frames - 1) // 2 + 1 - 2) // 2 + 1)
+        sounds.append(heard(each)[0])
+        length = -(-len(sounds[-1]) // 160)
+        ids += [one] * (((length - 1) // 2 + 1 - 2) // 2 + 1)
     told = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
-    if heard:
+    if sounds:
         extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=0.4)
         extractor.n_samples, extractor.nb_max_frames = 40 * 160, 40
-        made = extractor(heard, sampling_rate=16000, return_attention_mask=True, padding="max_length", return_tensors="pt")
+        made = extractor(sounds, sampling_rate=16000, return_attention_mask=True, padding="max_length", return_tensors="pt")
         assert processor.stock.limit == 40
         told |= {"input_features": made["input_features"], "feature_attention_mask": made["attention_mask"]}
     return told
@@ -389,3 +428,58 @@ def test_a_model_that_leaks_is_refused_at_its_first_step(monkeypatch, parts):
     monkeypatch.setattr(module, "states", leaky)
     with pytest.raises(RunFailed, match="otherwise than each alone.*padded"):
         module({}, batch(config, ROWS))
+
+
+@pytest.mark.parametrize("name", QWEN)
+def test_videos_are_what_the_stock_model_makes_of_them(name, parts):
+    config, module, stock = parts(name, video_processor=ANY_SIZE)
+    inputs = batch(config, FILMED)
+    positions = [stock.model.get_rope_index(**without_pixels(stock_arguments(config, row)))[0][:, 0] for row in FILMED]
+    assert torch.equal(module.positions(inputs), torch.cat(positions, 1))
+    got = logits_of(module, inputs)
+    torch.testing.assert_close(got, stock_logits(config, stock, FILMED), atol=2e-5, rtol=1e-4)
+    got.square().sum().backward()
+    assert all(each.grad is not None for each in module.parameters())
+    options = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    for row, ids in zip(FILMED, module.generate({}, inputs, **options), strict=True):
+        told = stock_arguments(config, row)
+        assert ids == stock.generate(**told, **options)[0, told["input_ids"].shape[1] :].tolist()
+
+
+def without_pixels(told):
+    return {key: value for key, value in told.items() if not key.startswith("pixel")}
+
+
+@pytest.mark.parametrize("name", QWEN)
+def test_frames_become_patches_as_transformers_lays_them(name, parts):
+    processor = parts(name, video_processor=ANY_SIZE)[0].media()["video"].processor
+    clip = frames(3, 32, 16)
+    item = processor.made([0.25, 0.75, 1.25], list(clip))
+    time, height, width = item.tensors["grid"].tolist()
+    assert (time, item.length) == (2, 2 * height * width // 4)
+    assert item.tensors["seconds"].tolist() == [0.5, 1.25]
+    assert item.tensors["spacing"] == 1.0
+    resized = [Image.fromarray(each).resize((4 * width, 4 * height), 3) for each in clip]
+    pixels = torch.from_numpy(np.stack([np.asarray(each) for each in resized])).permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(processor.settings[key]).view(3, 1, 1) for key in ("image_mean", "image_std"))
+    wanted, *grid = Qwen3VLVideoProcessor.patchify(None, ((pixels - mean) / std)[None], 4, 2, 2)
+    assert grid == [time, height, width]
+    torch.testing.assert_close(item.tensors["pixel_values"], wanted[0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_frames_of_a_file_are_those_of_its_moments(tmp_path, parts):
+    config, _, _ = parts("qwen3_vl", video_processor={**ANY_SIZE, "fps": 5})
+    processor, text = pickle.loads(pickle.dumps((config.media()["video"].processor, config.processor())))
+    item = processor(example_files(tmp_path)[0])  # 0.7 s, and the frames on at 0.1, 0.3, 0.5 s; the last once more
+    assert item.tensors["seconds"].tolist() == pytest.approx([0.2, 0.5])
+    ids, own = text.expanded("video", item, item.length)
+    one, start, end = (text.tokenizer.convert_tokens_to_ids(f"<|{each}|>") for each in ("video_pad", *BORDERS))
+    told = [text.tokenizer(f"<{second} seconds>").input_ids for second in (0.2, 0.5)]
+    half = [one] * (item.length // 2)
+    assert ids == [*told[0], start, *half, end, *told[1], start, *half, end]
+    assert [place for place, each in zip(ids, own, strict=True) if each] == half * 2
+    with pytest.raises(ValueError, match="video"):
+        processor(b"nothing")
+
+
+BORDERS = ("vision_start", "vision_end")

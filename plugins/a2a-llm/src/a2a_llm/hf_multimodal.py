@@ -32,7 +32,9 @@ class HfMultimodal(FusionConfig):
     weights are loaded on the first build. `config` is a table instead (`model_type` and its fields), for a model from
     scratch. Text becomes ids by `tokenizer`, else by the directory's own, and is written by its chat template; a model from
     `config` without a tokenizer reads UTF-8 bytes as `causal-lm` does, and knows its placeholders. Media are the rows' fields
-    `image` or `audio`, each a file, several in a list; they are prepared as the model's stock processor prepares them.
+    `image`, `video` and `audio`, as far as the model reads such, each a file, several in a list; `start` and `end` bound a
+    segment of a recording, in seconds. They are prepared as the model's stock processors prepare them, but for the frames of
+    a video, which are those at the centres of stretches of 1 / `fps` seconds.
 
     Its parts have names for groups, freezing and adapters, whatever the model itself calls them: `fusion.vision` or
     `fusion.audio`, the tower; `fusion.merger`, what brings its tokens to the language model; `fusion.llm`. The patterns
@@ -59,6 +61,9 @@ class HfMultimodal(FusionConfig):
     image_processor: dict[str, Any] = option(
         "how pictures are prepared: keys of preprocessor_config.json, over those of `path`", default={}
     )
+    video_processor: dict[str, Any] = option(
+        "how videos are prepared: `fps`, `max_frames`, and keys of preprocessor_config.json, over those of `path`", default={}
+    )
     feature_extractor: dict[str, Any] = option(
         "how sound is prepared: `sampling_rate`, `n_fft`, `hop_length`, `feature_size`, over those of `path`", default={}
     )
@@ -79,7 +84,7 @@ class HfMultimodal(FusionConfig):
         """A copy that carries configuration, tokenizer and preprocessing; A2AError where they do not fit."""
         from a2a_core.pretrained.configuration import plain, read_config
         from a2a_llm.causal_lm_model import special_ids
-        from a2a_llm.hf_multimodal_media import prepared
+        from a2a_llm.hf_multimodal_media import Preparation, prepared
         from a2a_llm.hf_multimodal_text import name_ids, placeholders, tokenizer_of
 
         if self.tokenizer_data:
@@ -98,7 +103,7 @@ class HfMultimodal(FusionConfig):
         if largest_id(data) >= rows:
             raise A2AError(f"text becomes ids up to {largest_id(data)}, and the model has `vocab_size` = {rows}")
         special_ids(config, data)
-        images, sounds = prepared(config, self.path, self.image_processor, self.feature_extractor)
+        how = prepared(config, self.path, Preparation(self.image_processor, self.video_processor, self.feature_extractor))
         if "audio" in family.marks:
             config.audio_config.encoder_layerdrop = 0.0  # a step would leave parameters without gradient
         copy: Self = attrs.evolve(
@@ -106,8 +111,9 @@ class HfMultimodal(FusionConfig):
             tokenizer=None,
             tokenizer_data=data,
             config=plain(config),
-            image_processor=images,
-            feature_extractor=sounds,
+            image_processor=how.image,
+            video_processor=how.video,
+            feature_extractor=how.audio,
         )
         return copy
 
@@ -126,16 +132,18 @@ class HfMultimodal(FusionConfig):
     def media(self) -> Mapping[str, Medium]:
         """Its modalities, each from the field of that name."""
         whole = self.resolved()
+        bounds = {"image": ("", "")}
         return {
-            key: Medium(field=key, file=True, processor=processor, modality=key)
+            key: Medium(key, True, processor, *bounds.get(key, ("start", "end")), modality=key)
             for key, processor in whole.processors().items()
         }
 
     def processors(self) -> dict[str, Processor]:
         """By modality; `self` is resolved."""
-        from a2a_llm.hf_multimodal_media import processors
+        from a2a_llm.hf_multimodal_media import Preparation, processors
 
-        return processors(self.configuration(), self.image_processor, self.feature_extractor)
+        how = Preparation(self.image_processor, self.video_processor, self.feature_extractor)
+        return processors(self.configuration(), how)
 
     def configuration(self) -> PretrainedConfig:
         """The model's; `self` is resolved."""

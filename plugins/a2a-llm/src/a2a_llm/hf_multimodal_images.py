@@ -29,7 +29,9 @@ CALLS = ("data_format", "input_data_format", "device", "return_tensors", "disabl
 """What a call says, not a file."""
 
 
-def completed(config: PretrainedConfig, file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def completed(
+    config: PretrainedConfig, file: Mapping[str, Any], given: Mapping[str, Any], option: str = "image_processor"
+) -> dict[str, Any]:
     """How pictures are prepared, as values that TOML has: the recipe's keys, over the directory's file, over the stock ones.
 
     The result comes out the same when it is completed again. A2AError for what transformers does not know.
@@ -39,11 +41,11 @@ def completed(config: PretrainedConfig, file: Mapping[str, Any], given: Mapping[
     known = set(cls.valid_kwargs.__annotations__).difference(CALLS) | {KIND}
     for key in given:
         if key not in known:
-            raise A2AError(f"`image_processor` has an unknown key `{key}`", hint=suggest(key, known))
+            raise A2AError(f"`{option}` has an unknown key `{key}`", hint=suggest(key, known))
     try:
         values = cls(**{key: value for key, value in found.items() if key in known - {KIND}}).to_dict()
     except (TypeError, ValueError) as error:
-        raise A2AError(f"`image_processor`: {gist(error)}") from None
+        raise A2AError(f"`{option}`: {gist(error)}") from None
     return {key: tabled(values[key]) for key in sorted(values) if values[key] is not None}
 
 

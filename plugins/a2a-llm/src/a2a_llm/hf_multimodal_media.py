@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 from transformers import PretrainedConfig
@@ -19,43 +19,64 @@ if TYPE_CHECKING:
     from a2a_core.structures import Processor
 
 
-def prepared(
-    config: PretrainedConfig, path: Path | None, images: Mapping[str, Any], sounds: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How pictures and sounds are prepared, by what a recipe says of them over the directory's files.
+class Preparation(NamedTuple):
+    """How media are prepared, by modality; empty for those that a model does not read."""
 
-    A2AError for what the model does not read.
-    """
+    image: Mapping[str, Any]
+    video: Mapping[str, Any]
+    audio: Mapping[str, Any]
+
+
+OPTIONS: Final = {"image": "image_processor", "video": "video_processor", "audio": "feature_extractor"}
+
+
+def prepared(config: PretrainedConfig, path: Path | None, given: Preparation) -> Preparation:
+    """What a recipe says over the directory's files over the stock; A2AError for what the model does not read."""
     family = FAMILIES[config.model_type]
-    for option, given, modality in (("image_processor", images, "image"), ("feature_extractor", sounds, "audio")):
-        if given and modality not in family.marks:
+    for modality, option in OPTIONS.items():
+        if getattr(given, modality) and modality not in family.marks:
             raise A2AError(f"`{option}` is given, and a `{config.model_type}` model reads no {modality}")
-    part = "feature_extractor" if family.layout == "sounds" else "image_processor"
-    file = read_preprocessor(path, part) if path is not None else {}
+
+    def file(modality: str) -> dict[str, Any]:
+        return read_preprocessor(path, OPTIONS[modality]) if path is not None else {}
+
     if family.layout == "sounds":
         from a2a_llm.hf_multimodal_sounds import completed as heard
 
-        return {}, heard(config, file, sounds)
-    return completed(config, file, images), {}
+        return Preparation({}, {}, heard(config, file("audio"), given.audio))
+    images, videos = completed(config, file("image"), given.image), dict[str, Any]()
+    if "video" in family.marks:
+        from a2a_llm.hf_multimodal_videos import completed_video
+
+        videos = completed_video(config, file("video"), given.video)
+    return Preparation(images, videos, {})
 
 
-def processors(config: PretrainedConfig, images: Mapping[str, Any], sounds: Mapping[str, Any]) -> dict[str, Processor]:
+def processors(config: PretrainedConfig, how: Preparation) -> dict[str, Processor]:
     """By modality."""
     layout = FAMILIES[config.model_type].layout
     if layout == "sounds":
         from a2a_llm.hf_multimodal_sounds import SoundProcessor
 
-        return {"audio": SoundProcessor(sounds, config.audio_config.max_source_positions)}
-    return {"image": patches(config, images) if layout == "patches" else pictures(config, images)}
+        return {"audio": SoundProcessor(how.audio, config.audio_config.max_source_positions)}
+    if layout == "pictures":
+        return {"image": pictures(config, how.image)}
+    from a2a_llm.hf_multimodal_videos import VideoProcessor
+
+    refuse_other_patches(config, "image_processor", how.image)
+    refuse_other_patches(config, "video_processor", how.video)
+    tower, whole = Tower.of(config.vision_config), FAMILIES[config.model_type].timestamps
+    speed = getattr(config.vision_config, "tokens_per_second", None)
+    videos = VideoProcessor(how.video, tower, "video" if whole else "frame", speed)
+    return {"image": PatchProcessor(how.image, tower), "video": videos}
 
 
-def patches(config: PretrainedConfig, images: Mapping[str, Any]) -> PatchProcessor:
-    """Pictures as patches; A2AError where the tower takes others."""
+def refuse_other_patches(config: PretrainedConfig, option: str, how: Mapping[str, Any]) -> None:
+    """A2AError where the tower takes patches of another size."""
     vision = config.vision_config
     for key, name in (("patch_size", "patch_size"), ("temporal_patch_size",) * 2, ("merge_size", "spatial_merge_size")):
-        if images[key] != getattr(vision, name):
-            raise A2AError(f"`image_processor.{key}` = {images[key]}, and the model's `{name}` is {getattr(vision, name)}")
-    return PatchProcessor(images, Tower.of(vision))
+        if how[key] != getattr(vision, name):
+            raise A2AError(f"`{option}.{key}` = {how[key]}, and the model's `{name}` is {getattr(vision, name)}")
 
 
 def pictures(config: PretrainedConfig, images: Mapping[str, Any]) -> PictureProcessor:
