@@ -75,9 +75,9 @@ def group(
         order = torch.randperm(len(known), generator=torch.Generator().manual_seed(seed)).tolist()
     groups = [[order[place] for place in each] for each in collate.group([known[row] for row in order])]
     if not groups:
-        raise A2AError(
-            f"no row of `{split}` can be used: {sum(map(bool, known))} of {len(known)} can be read, too long for a place"
-        )
+        every = (each for part in ranks.gathered(bad) for each in part)
+        why = next((f"{each.row.place} (id {each.row.id}): {each.reason}" for each in every), "each is too long for a place")
+        raise A2AError(f"no row of `{split}` can be used; {why}")
     return Groups(groups, bad)
 
 
