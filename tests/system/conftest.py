@@ -118,6 +118,12 @@ class Workplace:
 
 
 @pytest.fixture(scope="session")
+def workplace() -> type[Workplace]:
+    """For tests with data of their own."""
+    return Workplace
+
+
+@pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     make_rows(folder, "train", 24)
