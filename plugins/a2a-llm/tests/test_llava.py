@@ -163,6 +163,7 @@ def test_logits_loss_and_gradients_are_llavas(tower: str, strategy: str, languag
         {"tower": "siglip_vision_model", "language": "qwen2", "layer": -1, "vocab_size": 320},
         {"tower": "siglip_vision_model", "language": "mistral", "preprocess": {"size": {"height": 12, "width": 12}}},
         {"tower": "clip_vision_model", "language": "qwen3", "layer": 1, "head_dim": 8},
+        {"tower": "siglip_vision_model", "language": "llama", "layer": None},
     ],
     ids=lambda options: "-".join(map(str, options.values())),
 )
@@ -172,6 +173,8 @@ def test_plain_transformers_opens_it_with_the_same_logits(options: dict[str, Any
     assert offer.name == "llava"
     written = export_as(model, COLLATE, offer, tmp_path / "out")
     assert written.difference < 1e-5
+    normed = options["tower"] == "siglip_vision_model" and options.get("layer", -2) is None
+    assert [note[:13] for note in written.notes] == ["the last norm"] * normed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     again: Any = AutoModelForImageTextToText.from_pretrained(written.folder)  # type: ignore[no-untyped-call]
     assert type(again) is LlavaForConditionalGeneration
@@ -230,7 +233,6 @@ def test_its_chat_template_takes_parts_and_texts(composed: Callable[..., A2AMode
     [
         ({"select": "cls"}, r'`select = "cls"`'),
         ({"tower": "vit", "layer": 1}, r"CLIP or a SigLIP.*`encoders.image` is `vit`"),
-        ({"tower": "siglip_vision_model", "layer": None}, r"`encoders.image.layer` must say which"),
         ({"preprocess": {"size": 16, "crop_size": 16}}, "pictures of another size"),
         ({"projector": MlpProjector(layers=3)}, r"two linear layers of 24 channels"),
         ({"projector": MlpProjector(hidden_size=20)}, r"two linear layers of 24 channels"),

@@ -23,6 +23,10 @@ from a2a_llm.mlp_model import MlpTokens
 
 FAMILIES: Final = ("llama", "mistral", "qwen2", "qwen3")
 """Language models that LLaVA's class runs as their own classes do."""
+NORMED: Final = (
+    "the last norm of the SigLIP is read, by `tie_last_hidden_states` of its configuration, which transformers knows since "
+    "version 5; other programs may leave the norm out"
+)
 PROBE: Final = "What is\n" + MARK + "here, and why?"
 
 
@@ -51,8 +55,6 @@ class LlavaExport(Exporter):
             return f"it reads pictures by a CLIP or a SigLIP of `hf-vision`, and `{table}` is `{kind}`"
         if encoder.select == "cls":
             return f'it reads patches, or all tokens, and `{table}` has `select = "cls"`'
-        if encoder.layer is None and kind == "siglip_vision_model":
-            return f"it reads what a layer makes, without the norm behind the last one: `{table}.layer` must say which"
         if encoder.processor().pixels.size != (tower.config.image_size, tower.config.image_size):
             return f"it does not interpolate positions, and `{table}.preprocess` makes pictures of another size"
         return ""
@@ -90,6 +92,11 @@ class LlavaExport(Exporter):
         return "default" if self.encoder.select == "patch" and self.class_tokens else "full"
 
     @property
+    def normed(self) -> bool:
+        """The tokens are SigLIP's own output, behind its last norm, which is no layer's; CLIP has none there."""
+        return self.encoder.layer is None and self.tower.config.model_type == "siglip_vision_model"
+
+    @property
     def class_tokens(self) -> int:
         """SigLIP has none."""
         return int(self.tower.config.model_type == "clip_vision_model")
@@ -106,6 +113,8 @@ class LlavaExport(Exporter):
             model.save_pretrained(folder)
         generation(processor.tokenizer, self.collate, self.language.config).save_pretrained(folder)
         processor.save_pretrained(folder)
+        if self.normed:
+            self.notes = [NORMED]
 
     def processor(self) -> Any:
         """LlavaProcessor with our own tokenizer, and our way of preparing pictures."""
@@ -121,10 +130,11 @@ class LlavaExport(Exporter):
 
     def config(self, mark: int) -> Any:
         """LLaVA's configuration; a mark that the vocabulary has no row for makes it longer."""
-        text = copied(self.language.config)
+        vision, text = copied(self.tower.config), copied(self.language.config)
+        vision.tie_last_hidden_states = self.normed
         text.vocab_size = max(text.vocab_size, mark + 1)
         return LlavaConfig(
-            vision_config=copied(self.tower.config),
+            vision_config=vision,
             text_config=text,
             image_token_index=mark,
             image_seq_length=self.encoder.processor().length,
