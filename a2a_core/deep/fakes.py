@@ -56,7 +56,8 @@ class Fakes:
         """A real batch with so many rows: what has rows or items in dimension 0 grows or shrinks in proportion.
 
         Where several share a place (see Collate.group), `rows` counts places. Texts are all as long as the longest, or
-        where they share places, as long as fills those: then the same operations run for any number of rows.
+        where they share places, as long as fills those: then the same operations run for any number of rows. So are media
+        that the fusion reads itself.
         """
         size, together = real["inputs"]["size"], real.get("together", 1)
         samples = rows * together
@@ -65,6 +66,11 @@ class Fakes:
             longest = max(real["inputs"]["text"]["lengths"]) if together == 1 else real["long"]
             inputs["text"] |= {key: self._empty((samples * longest,), torch.int64) for key in ("ids", "positions")}
             inputs["text"]["lengths"] = [longest] * samples
+        for key, pad in real.get("alike", {}).items():
+            count = len(inputs[key]["row"])
+            tensors, tokens = pad(count)
+            inputs[key]["tensors"] = self._scaled(tensors, 1, 1)
+            inputs["text"]["media"][key] = self._empty((tokens,), torch.int64)
         return {"inputs": inputs | {"size": samples}, "targets": self._scaled(real["targets"], samples, size)}
 
     def _scaled(self, value: Any, rows: int, size: int) -> Any:

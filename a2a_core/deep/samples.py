@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from a2a_core.data import BadRow, Collate, Prepared
@@ -10,7 +10,7 @@ from a2a_core.deep.report import SampleRow, SplitBatch
 from a2a_core.errors import Problem
 from a2a_core.generation import text_heads
 from a2a_core.mistakes import Problems
-from a2a_core.structures import Batch, Sample, Text
+from a2a_core.structures import Batch, Item, Processor, Sample, Text
 
 if TYPE_CHECKING:
     from a2a_core.recipe import Parts
@@ -77,7 +77,8 @@ def padding(samples: Sequence[Sample], parts: Parts) -> dict[str, float]:
     every: dict[str, list[int]] = {key: [] for key in parts.encoders}
     for sample in samples:
         for key, counts in lengths(sample, parts).items():
-            every[key] += counts
+            if key in every:  # what a fusion reads itself lies as it likes
+                every[key] += counts
     return {key: 1 - sum(counts) / (len(counts) * max(counts)) for key, counts in every.items() if any(counts)}
 
 
@@ -92,6 +93,7 @@ def batched(
     with problems.kept("collator"):
         batch = collate(good)
         share(batch, good, collate)
+        batch["alike"] = alike(good, parts)
         return SplitBatch(split, len(data), counted(batch, parts, problems), padding(good, parts)), batch
     return SplitBatch(split, len(data), {}, padding(good, parts)), None
 
@@ -111,6 +113,22 @@ def share(batch: Batch, samples: Sequence[Sample], collate: Collate) -> None:
     if rows:
         batch["together"] = max(1, round(rows / len(groups)))
         batch["long"] = -(-sum(several[row] for group in groups for row in group) // (len(groups) * batch["together"]))
+
+
+def alike(samples: Sequence[Sample], parts: Parts) -> dict[str, Callable[[int], tuple[dict[str, Any], int]]]:
+    """By medium that the fusion reads itself: as many items as its longest as asked for, padded, and their tokens.
+
+    How such items lie in a batch is between fusion and processor: it cannot be scaled.
+    """
+
+    def of(processor: Processor, longest: Item) -> Callable[[int], tuple[dict[str, Any], int]]:
+        return lambda count: (processor.pad([longest] * max(count, 1)), count * longest.length)
+
+    found = {}
+    for key, medium in parts.fusion.media().items():
+        items = [item for sample in samples for item in sample.items.get(key, ())]
+        found[key] = of(medium.processor, max(items, key=lambda item: item.length, default=medium.processor.dummy()))
+    return found
 
 
 def unreadable(split: str, samples: Sequence[Sample | BadRow]) -> Problem:

@@ -93,8 +93,8 @@ def projector(config: ProjectorConfig, joined: Any, tokens: Tokens) -> Tokens:
 def fusion(module: Any, encoded: Mapping[str, Tokens], inputs: Mapping[str, Any]) -> Fused:
     """A pooled vector, and each encoder's tokens."""
     size = inputs["size"]
-    some = next(iter(encoded.values())).values
-    pooled = None if module.width is None else some.new_zeros(size, int(module.width))
+    device = next(module.parameters()).device
+    pooled = None if module.width is None else torch.zeros(size, int(module.width), device=device)
     return Fused(size, None, pooled, {key: tokens.by_sample(size) for key, tokens in encoded.items()})
 
 
