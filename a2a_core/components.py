@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from a2a_core.errors import A2AError
 from a2a_core.options import Component, option
 from a2a_core.structures import Batch, Medium, Output, Plan, Processor, Row, Sample, TargetProcessor, TextProcessor, Widths
 
@@ -129,6 +130,10 @@ class FusionConfig(Component):
     def resolved(self) -> Self:
         """As EncoderConfig.resolved."""
         return self
+
+    def with_tokens(self, tokens: Sequence[str]) -> Self:
+        """A copy, not resolved yet, whose vocabulary has these tokens, too; A2AError where it cannot grow."""
+        raise A2AError(f"fusion `{self.name}` has no vocabulary that can get new tokens")
 
     def processor(self) -> TextProcessor | None:
         """The text processor of a fusion that owns a vocabulary, else None."""
@@ -277,6 +282,10 @@ class AdapterConfig(Component):
     kind = "adapter"
     adds: ClassVar[bool] = False
     """It puts weights of its own beside the model's, which `merge` takes into them."""
+
+    def new_tokens(self) -> Sequence[str]:
+        """What the fusion's vocabulary must get for it (FusionConfig.with_tokens), before anything is built."""
+        return ()
 
     @abstractmethod
     def apply(self, model: nn.Module) -> None:

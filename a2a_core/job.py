@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from a2a_core.components import HeadConfig, SourceConfig
+from a2a_core.components import AdapterConfig, FusionConfig, HeadConfig, SourceConfig
 from a2a_core.data import Collate, Prepared, absent, collator, prepare, target_processors
 from a2a_core.errors import A2AError, Problem
 from a2a_core.evaluate import build_metrics
@@ -92,7 +92,8 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     rows = {split: opened(split, source) for split, source in recipe.data.items()}
     for text in notes(rows):
         reporter.note(text)
-    parts = resolve(recipe, rows["train"]) if resume is None else saved_parts(resume, loaded.catalog)
+    with placed(loaded.tree):
+        parts = resolve(recipe, rows["train"]) if resume is None else saved_parts(resume, loaded.catalog)
     missing = absent(rows["train"], parts)
     if missing:
         raise A2AError([Problem(text, hint="leave the encoder out (`--without`), or fix its `field`") for text in missing])
@@ -162,7 +163,7 @@ def resolve(recipe: Recipe, rows: Rows) -> Parts:
 
     encoders = {key: resolved(f"encoders.{key}", part) for key, part in recipe.encoders.items()}
     heads: dict[str, HeadConfig] = {key: resolved(f"heads.{key}", part, rows.column) for key, part in recipe.heads.items()}
-    fusion = resolved("fusion", recipe.fusion)
+    fusion = resolved("fusion", grown(recipe.fusion, recipe.adapters))
     losses = (
         {key: resolved(f"losses.{key}", part, heads[part.head], rows.column) for key, part in recipe.losses.items()}
         if not problems
@@ -178,6 +179,18 @@ def resolve(recipe: Recipe, rows: Rows) -> Parts:
         losses=losses,
         adapters=tuple(recipe.adapters),
     )
+
+
+def grown(fusion: FusionConfig, adapters: Sequence[AdapterConfig]) -> FusionConfig:
+    """The fusion with the tokens that adapters bring."""
+    for number, adapter in enumerate(adapters):
+        tokens = adapter.new_tokens()
+        try:
+            fusion = fusion.with_tokens(tokens) if tokens else fusion
+        except A2AError as error:
+            error.table = f"adapters.{number}"
+            raise
+    return fusion
 
 
 def starting(recipe: Recipe) -> Callable[[A2AModel], None] | None:

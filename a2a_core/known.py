@@ -4,6 +4,7 @@ from typing import Final
 
 KNOWN: Final[dict[str, dict[str, str]]] = {
     "adapter": {
+        "embeddings": "a2a-peft",
         "freeze": "a2a-peft",
         "lora": "a2a-peft",
         "qlora": "a2a-peft",

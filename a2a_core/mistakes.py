@@ -40,7 +40,7 @@ class Problems(list[Problem]):
         try:
             yield
         except A2AError as error:
-            self.add(error.problems, table)
+            self.add(error.problems, table or error.table)
         except KeyError as error:
             self.add([Problem(str(error.args[0]) if error.args else "KeyError")], table)
         except (ValueError, OSError) as error:

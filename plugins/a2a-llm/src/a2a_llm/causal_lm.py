@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
@@ -10,7 +10,7 @@ import attrs
 
 from a2a_core import A2AError, FusionConfig, option
 from a2a_core.pretrained import check_source
-from a2a_llm.vocabulary import BYTES, LanguageText, largest_id, pack
+from a2a_llm.vocabulary import BYTES, LanguageText, ids_of, largest_id, pack, with_tokens
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +48,10 @@ class CausalLm(FusionConfig):
     tokenizer: Path | None = option(
         "a directory with a tokenizer, as transformers saves it (none: that of `path`, else UTF-8 bytes)", default=None
     )
+    extra_tokens: tuple[str, ...] = option(
+        "tokens that the vocabulary gets beside the tokenizer's own; each new row begins as the mean of the old ones",
+        default=(),
+    )
     layout: Literal["auto", "documents", "padded"] = option(
         "texts one behind the other, or side by side; `auto`: the first where the model's attention can", default="auto"
     )
@@ -75,7 +79,15 @@ class CausalLm(FusionConfig):
         if ids > rows:
             raise A2AError(f"text becomes ids up to {ids - 1}, and the model has `vocab_size` = {rows}")
         special_ids(config, data)
+        if self.extra_tokens:
+            data = with_tokens(data, self.extra_tokens)
+            config.get_text_config().vocab_size = max(rows, largest_id(data) + 1)
         copy: Self = attrs.evolve(cast("Any", self), tokenizer=None, tokenizer_data=data, config=plain(config))
+        return copy
+
+    def with_tokens(self, tokens: Sequence[str]) -> Self:
+        """A copy with more of `extra_tokens`; which the tokenizer has already is said by `resolved`."""
+        copy: Self = attrs.evolve(cast("Any", self), extra_tokens=(*self.extra_tokens, *tokens))
         return copy
 
     def processor(self) -> LanguageText:
@@ -98,7 +110,7 @@ class CausalLm(FusionConfig):
         from a2a_llm.causal_lm_model import load_language_model
 
         if self.path is not None:
-            load_language_model(module, self.path)
+            load_language_model(module, self.path, ids_of(self.resolved().tokenizer_data, self.extra_tokens))
 
     def formats(self, model: A2AModel, collate: Collate) -> Mapping[str, Exporter]:
         """As a language model of its own class, or with one encoder of images as LLaVA."""

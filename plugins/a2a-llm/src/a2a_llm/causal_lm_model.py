@@ -12,8 +12,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PretrainedConfig
 
 from a2a_core import A2AError, Fused, Tokens
+from a2a_core.pretrained.configuration import read_config
 from a2a_core.pretrained.tracing import freeze, tracing, unreached
-from a2a_core.pretrained.weights import load_pretrained, refill_buffers
+from a2a_core.pretrained.weights import load_pretrained, quiet, refill_buffers
 from a2a_llm.apart import refuse_leaks
 from a2a_llm.documents import NAME, Documents
 from a2a_llm.unembedding import Unembedding
@@ -179,6 +180,22 @@ def told(model: Any) -> bool:
     return documents.seen == int(model.config.get_text_config().num_hidden_layers)
 
 
-def load_language_model(module: Any, path: Path) -> None:
-    """Copy a directory's weights into what `build` made."""
+def load_language_model(module: Any, path: Path, new: Sequence[int] = ()) -> None:
+    """Copy a directory's weights into what `build` made; rows of `new` ids, which it may lack, get the mean of all others."""
+    rows = int(read_config(path, {}, typed=False).get_text_config().vocab_size)
+    resized(module.model, rows)
     load_pretrained(module.model, path, via=AUTO_MODEL, unused=module.unused)
+    resized(module.model, module.vocabulary)
+    with torch.no_grad():
+        old = torch.ones(module.vocabulary, dtype=torch.bool)
+        old[list(new)] = False
+        for layer in (module.model.get_input_embeddings(), module.model.get_output_embeddings()):
+            for parameter in layer.parameters(recurse=False) if new else ():
+                parameter[~old] = parameter[old].mean(0)
+
+
+def resized(model: Any, rows: int) -> None:
+    """The vocabulary's tables with so many rows; new ones mean nothing yet."""
+    if model.get_input_embeddings().num_embeddings != rows:
+        with quiet():
+            model.resize_token_embeddings(rows, mean_resizing=False)

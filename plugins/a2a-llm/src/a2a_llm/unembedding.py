@@ -13,7 +13,7 @@ class Unembedding:
     """A model's output layer, and what some models do to logits behind it: scale them, or cap them.
 
     `linear` is the layer where logits are plainly its product with the hidden states: their gradient is then known without
-    autograd. LoRA on it, a scale or a cap make it None.
+    autograd. LoRA on it, new rows of an adapter, a scale or a cap make it None.
     """
 
     def __init__(self, model: Any) -> None:
@@ -28,7 +28,7 @@ class Unembedding:
     @property
     def linear(self) -> nn.Linear | None:
         """The layer, where it is all."""
-        plain = type(self.layer) is nn.Linear and self.cap is None and self.factor == 1.0
+        plain = type(self.layer) is nn.Linear and not self.layer._forward_hooks and self.cap is None and self.factor == 1.0
         return self.layer if plain else None
 
     def __call__(self, hidden: Tensor) -> Tensor:

@@ -84,6 +84,26 @@ def largest_id(data: str) -> int:
     return int(max(unpack(data).get_vocab().values()))
 
 
+def with_tokens(data: str, tokens: Sequence[str]) -> str:
+    """A packed tokenizer that knows more tokens: plain text to it, never cut nor normalised; A2AError for known ones."""
+    from tokenizers import AddedToken
+
+    tokenizer = unpack(data)
+    known, twice = tokenizer.get_vocab(), [token for token in tokens if tokens.count(token) > 1]
+    for token in tokens:
+        if token in known or token in twice:
+            what = "is among the new tokens twice" if token in twice else "is in the vocabulary already"
+            raise A2AError(f"`{token}` {what}", hint="what is there already can be trained as it is")
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in tokens])
+    return packed(tokenizer)
+
+
+def ids_of(data: str, tokens: Sequence[str]) -> list[int]:
+    """The ids of some tokens."""
+    found: list[int] = unpack(data).convert_tokens_to_ids(list(tokens)) if tokens else []
+    return found
+
+
 class LanguageText:
     """The text processor of a language model whose media come from encoders (see a2a_core.TextProcessor).
 

@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 from a2a_core.aliases import spoken
 from a2a_core.errors import A2AError
 from a2a_peft.lora import LoraAdapter
+from a2a_peft.new_rows import ROWS
 from a2a_peft.patterns import chosen, part_of
 
 
@@ -18,6 +19,10 @@ def put_in(config: LoraAdapter, model: nn.Module) -> None:
     part = part_of(model, config.part)
     if any(hasattr(module, "peft_config") for module in part.modules()):
         raise A2AError(f"two adapters `lora` change `{config.part}`", hint="give one of them all `targets`")
+    if any(hasattr(module, ROWS) for module in part.modules()):
+        raise A2AError(
+            f"`{config.name}` would freeze the new tokens of the adapter `embeddings`", hint="put `embeddings` behind it"
+        )
     targets = linear_layers(config, part)
     modules = spoken(part, (name for name, _ in part.named_modules() if name))
     kept = chosen(config.modules_to_save, modules, f"module of `{config.part}`")

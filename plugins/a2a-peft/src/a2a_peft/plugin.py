@@ -9,8 +9,9 @@ from a2a_core.hookspecs import hookimpl
 
 @hookimpl
 def a2a_adapters() -> Mapping[str, str]:
-    """Low-rank updates, beside four bits as well, and freezing by name."""
+    """Low-rank updates, beside four bits as well, new tokens, and freezing by name."""
     return {
+        "embeddings": "a2a_peft.embeddings:EmbeddingsAdapter",
         "freeze": "a2a_peft.freeze:FreezeAdapter",
         "lora": "a2a_peft.lora:LoraAdapter",
         "qlora": "a2a_peft.qlora:QloraAdapter",
