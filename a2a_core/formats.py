@@ -136,7 +136,7 @@ def example(model: A2AModel) -> dict[str, Any]:
     inputs: dict[str, Any] = {"size": 1}
     for key, medium in media(parts).items():
         item = medium.processor.dummy()
-        tensors = {name: noise(tensor, generator) for name, tensor in medium.processor.pad([item]).items()}
+        tensors = {name: noise(value, generator) for name, value in medium.processor.pad([item]).items()}
         none = torch.zeros(1, dtype=torch.int64)
         inputs[key] = {"tensors": tensors, "row": none, "slot": none, "slots": 1}
         if text is not None:
@@ -150,9 +150,10 @@ def example(model: A2AModel) -> dict[str, Any]:
     return inputs
 
 
-def noise(tensor: Tensor, generator: torch.Generator) -> Tensor:
+def noise(value: Any, generator: torch.Generator) -> Any:
     """As many numbers of chance; what counts or points stays."""
-    return torch.randn(tensor.shape, generator=generator) if tensor.is_floating_point() else tensor
+    lively = isinstance(value, Tensor) and value.is_floating_point()
+    return torch.randn(value.shape, generator=generator) if lively else value
 
 
 def outputs(model: A2AModel, inputs: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from a2a_core.aliases import place
 from a2a_core.export import Exporter, refuse_other
 from a2a_core.formats import example, furthest, outputs
 from a2a_core.model import A2AModel
@@ -124,7 +125,7 @@ def trained(model: nn.Module) -> list[str]:
 
 def base_of(model: nn.Module, part: str) -> str:
     """The outermost model of transformers around a part's updates, by name; empty where there is none."""
-    layers = [f"{part}.{name}" for name in updated(part_of(model, part))]
+    layers = [f"{place(model, part)}.{name}" for name in updated(part_of(model, part))]
     around = [
         name
         for name, module in model.named_modules()
