@@ -108,7 +108,7 @@ def test_rows_without_a_picture_and_with_several_are_predicted(colours: Any) -> 
 
 
 def test_the_deep_check_runs_it_on_no_memory(colours: Any) -> None:
-    found = json.loads(colours.run("check", "colours.toml", "--deep", "--json").stdout)
+    found = json.loads(colours.run("check", "colours.toml", "--deep", "--json").stdout)["deep"]
     assert not found["notes"]
     assert set(found["groups"]) == {"fusion.vision.*", "fusion.merger.*", "fusion.llm.*"}
     assert found["flops"] > 0
