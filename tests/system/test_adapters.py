@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,41 @@ def test_going_on_with_another_adapter_is_refused(place: Any) -> None:
     adapted(place, LORA.format(r=2))
     place.run("train", "--resume", "recipe.toml")
     assert json.loads((run.folder / "run.json").read_text())["status"] == "done"
+
+
+QLORA = LORA.replace('"lora"', '"qlora"')
+
+
+def test_four_bits_without_bitsandbytes(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    adapted(place, QLORA.format(r=2))
+    output = place.run("train", "recipe.toml", code=2).output
+    assert "the adapter `qlora` needs bitsandbytes" in output
+    assert 'pip install "a2a-peft[qlora]"' in output
+    assert "recipe.toml:" in output
+    assert not (place.folder / "runs").exists() or not any((place.folder / "runs").iterdir())
+
+
+def test_four_bits_from_training_to_export(place: Any) -> None:
+    """In a process of its own: what bitsandbytes says when it is imported must not reach the user."""
+    pytest.importorskip("bitsandbytes")
+    adapted(place, QLORA.format(r=2))
+    said, told = place.shell("train", "recipe.toml", "--out", "runs/mine", *STEPS).communicate(timeout=300)
+    assert "kernels" not in said + told
+    run = Run(place.folder / "runs" / "mine")
+    assert run.status == "done"
+    packed = weights(run.model)
+    assert any(name.endswith(".packed") for name in packed)
+    whole = (run.model / "model.safetensors").read_bytes()
+    broken_off(run, 4)
+    place.run("train", "--resume", "mine")
+    assert (run.model / "model.safetensors").read_bytes() == whole
+    place.run("export", "mine", "-o", "out", "--format", "merged")
+    merged, model = weights(place.folder / "out"), A2AModel.from_pretrained(run.model)
+    assert not any("lora_" in name or name.endswith((".packed", ".scales")) for name in merged)
+    layers = {name: each for name, each in model.named_modules() if hasattr(each, "lora_A")}
+    assert layers
+    for name, layer in layers.items():
+        (down,), (up,) = (getattr(layer, each).values() for each in ("lora_A", "lora_B"))
+        wanted = layer.base_layer.weight_as(torch.float32) + 16 * up.weight @ down.weight
+        torch.testing.assert_close(merged[f"{name}.weight"], wanted.detach())
