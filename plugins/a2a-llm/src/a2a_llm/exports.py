@@ -39,7 +39,7 @@ class LanguageModelExport(Exporter):
         with quiet():
             self.language.save_pretrained(folder)
         tokenizer = written_by(self.model, self.collate)
-        generation(tokenizer, self.collate, self.language.config).save_pretrained(folder)
+        generation(tokenizer, self.collate).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
     def compare(self, folder: Path) -> float:
@@ -67,14 +67,12 @@ def written_by(model: A2AModel, collate: Collate) -> Any:
     return tokenizer
 
 
-def generation(tokenizer: Any, collate: Collate, config: Any) -> GenerationConfig:
-    """Special tokens for `generate`: an answer ends where the run was taught to end it."""
-    ends = config.eos_token_id
-    known = ends if isinstance(ends, list) else [] if ends is None else [ends]
-    stops = sorted({*known, *collate.stop})
+def generation(tokenizer: Any, collate: Collate) -> GenerationConfig:
+    """Special tokens for `generate`: an answer ends where `a2a generate` ends it."""
+    stops = list(collate.stop) or [each for each in (tokenizer.eos_token_id,) if each is not None]
     pad = tokenizer.pad_token_id
     return GenerationConfig(
-        bos_token_id=config.bos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
         eos_token_id=stops[0] if len(stops) == 1 else stops or None,
         pad_token_id=stops[0] if pad is None and stops else pad,
     )

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig
 
+    from a2a_core.data import Collate
+    from a2a_core.export import Exporter
+    from a2a_core.model import A2AModel
     from a2a_core.structures import Processor
     from a2a_llm.hf_multimodal_text import MultimodalText
 
@@ -171,6 +174,12 @@ class HfMultimodal(FusionConfig):
 
         if self.path is not None:
             load_multimodal_model(cast("Any", module), self.path)
+
+    def formats(self, model: A2AModel, collate: Collate) -> Mapping[str, Exporter]:
+        """As a model of its own class."""
+        from a2a_llm.hf_multimodal_exports import WholeModelExport
+
+        return {"transformers": WholeModelExport(model, collate)}
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:

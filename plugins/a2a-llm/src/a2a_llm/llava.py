@@ -111,7 +111,7 @@ class LlavaExport(Exporter):
         model.tie_weights()
         with quiet():
             model.save_pretrained(folder)
-        generation(processor.tokenizer, self.collate, self.language.config).save_pretrained(folder)
+        generation(processor.tokenizer, self.collate).save_pretrained(folder)
         processor.save_pretrained(folder)
         if self.normed:
             self.notes = [NORMED]
