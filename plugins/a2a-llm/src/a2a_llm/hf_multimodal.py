@@ -105,7 +105,8 @@ class HfMultimodal(FusionConfig):
         rows = config.get_text_config().vocab_size
         if largest_id(data) >= rows:
             raise A2AError(f"text becomes ids up to {largest_id(data)}, and the model has `vocab_size` = {rows}")
-        special_ids(config, data)
+        for each in (config, config.get_text_config()):
+            special_ids(each, data)
         how = prepared(config, self.path, Preparation(self.image_processor, self.video_processor, self.feature_extractor))
         if "audio" in family.marks:
             config.audio_config.encoder_layerdrop = 0.0  # a step would leave parameters without gradient

@@ -42,7 +42,7 @@ def patches(model: Any, batches: Batches) -> dict[str, Features]:
     for name, lengths in (("seqlens", "pieces"), ("window_seqlens", "windows")):
         if lengths in plan:
             told |= {f"cu_{name}": Documents(plan[lengths]), f"max_{name[:-1]}": max(plan[lengths])}
-    made = model.visual(pixels, grid_thw=None, return_dict=True, **told)
+    made = model.visual(pixels.to(model.visual.dtype), grid_thw=None, return_dict=True, **told)
     sizes = [len(each["pixel_values"]) // model.visual.spatial_merge_size**2 for each in several]
     layers = [layer.split(sizes) for layer in getattr(made, "deepstack_features", None) or ()]
     return {

@@ -159,3 +159,29 @@ def test_videos_are_what_the_stock_model_makes_of_them(kit, name, parts):
 
 def without_pixels(told):
     return {key: value for key, value in told.items() if not key.startswith("pixel")}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gradients_are_the_same_when_activations_are_computed_again(kit, name, parts):
+    config, module, _ = parts(name)
+    inputs, found = kit.batch(config, kit.rows), []
+    for again in (False, True):
+        module.zero_grad()
+        if again:
+            module.train().model.activation_checkpointing_enable()
+        kit.logits_of(module, inputs).square().sum().backward()
+        found.append({key: each.grad.clone() for key, each in module.named_parameters() if each.requires_grad})
+    for key, wanted in found[0].items():
+        torch.testing.assert_close(found[1][key], wanted, atol=1e-4, rtol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_in_bfloat16_it_is_about_the_same(kit, name, parts):
+    config, module, _ = parts(name)
+    inputs = kit.batch(config, kit.rows)
+    wanted = kit.logits_of(module, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = kit.logits_of(module, inputs)
+    for got in (cast, kit.logits_of(module.bfloat16(), inputs)):
+        assert got.dtype == torch.bfloat16
+        assert (got.float() - wanted).norm() < 0.05 * wanted.norm()
