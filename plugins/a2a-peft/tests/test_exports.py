@@ -187,7 +187,7 @@ def test_a_merge_that_changes_the_model_is_refused(tmp_path: Path, monkeypatch: 
         ((LoraAdapter(part="fusion"),), "`fusion` is no model of transformers"),
         (
             (LoraAdapter(part="encoders.it", targets=("query",), modules_to_save=("embeddings.LayerNorm",)),),
-            r"`encoders.it.model.embeddings.LayerNorm.weight` was trained whole",
+            r"`encoders.it.model.embeddings.LayerNorm.weight` was trained, too",
         ),
     ],
 )

@@ -47,7 +47,7 @@ class AdapterExport(Exporter):
         if not self.name:
             return f"`{self.config.part}` is no model of transformers"
         whole = [name for name in trained(self.model) if name.startswith(f"{self.name}.") and "lora_" not in name]
-        return f"`{whole[0]}` was trained whole, which it does not hold" if whole else ""
+        return f"`{whole[0]}` was trained, too, which it does not hold" if whole else ""
 
     def beside(self) -> Sequence[str]:
         """What was trained in other parts."""
