@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
         training.work(loaded, run, shows, "--resume" in arguments)
     except A2AError as error:
         problems = [{"message": problem.message, "hint": problem.hint} for problem in error.problems]
-        ended = {"exit_code": error.exit_code, "problems": problems}
+        ended = {"exit_code": error.exit_code, "table": error.table, "problems": problems}
     except KeyboardInterrupt:
         return 1
     write(run.folder / "ranks" / f"{rank}.json", json.dumps(ended))

@@ -24,7 +24,9 @@ def placed(tree: Node) -> Iterator[None]:
             raise
         found = Problems(tree)
         found.add(error.problems, error.table)
-        raise type(error)(found) from error
+        told = type(error)(found)
+        told.table = error.table
+        raise told from error
 
 
 class Problems(list[Problem]):

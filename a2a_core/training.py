@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from a2a_core.errors import A2AError, RunFailed
+from a2a_core.mistakes import placed
 from a2a_core.recipe import fill
 from a2a_core.runs import Run, now, release, write
 
@@ -64,7 +65,8 @@ def train(loaded: Loaded, run: Run, reporter: Reporter, command: Sequence[str], 
         run.begin()
     if backend.joined():
         return recorded(run, lambda: work(loaded, run, reporter, resume), new=not resume)
-    recorded(run, lambda: backend.launch(command, run.folder), new=not resume)
+    with placed(loaded.tree):  # ranks read the run's recipe, and the user wrote this one
+        recorded(run, lambda: backend.launch(command, run.folder), new=not resume)
     return None
 
 

@@ -102,6 +102,8 @@ def test_an_adapters_mistake_has_its_line(place: Any) -> None:
     assert "[[adapters]] the pattern `qery` fits no linear layer of `encoders.image`" in output
     assert f"recipe.toml:{line}" in output
     assert output.strip() in place.run("check", "--deep", "recipe.toml", code=2).output
+    ranks = ("--set", "backend.use=ddp", "--set", "backend.processes=2")
+    assert output.strip() in place.run("train", "recipe.toml", *ranks, code=2).output, "ranks read the run's own recipe"
 
 
 def test_going_on_with_another_adapter_is_refused(place: Any) -> None:

@@ -64,7 +64,9 @@ def judge(reports: Sequence[dict[str, Any]], folder: Path, interrupted: bool, fa
     for found in reports:
         if found.get("problems"):
             kind = A2AError if found.get("exit_code") == A2AError.exit_code else RunFailed
-            raise kind([Problem(each["message"], hint=each["hint"]) for each in found["problems"]])
+            error = kind([Problem(each["message"], hint=each["hint"]) for each in found["problems"]])
+            error.table = found.get("table", "")
+            raise error
     silent = [rank for rank, found in enumerate(reports) if not found]
     if silent and interrupted:
         raise KeyboardInterrupt

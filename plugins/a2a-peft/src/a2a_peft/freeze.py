@@ -26,7 +26,8 @@ class FreezeAdapter(AdapterConfig):
         match = ["encoders.text.model.embeddings.*", "encoders.text.model.encoder.layer.[0-5].*"]
 
     With `until` they are trained from that optimizer step on, for staged unfreezing: until then they get no update, no weight
-    decay and no optimizer state. `trainer.groups.freeze_until` does the same for a group with its own learning rate.
+    decay and no optimizer state, while dropout and running statistics are those of training. `trainer.groups.freeze_until` does
+    the same for a group with its own learning rate.
     """
 
     name = "freeze"
