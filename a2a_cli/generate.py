@@ -85,7 +85,7 @@ def generate(ctx: click.Context, /, run: str, runs: Path, **options: Any) -> Non
     if options["rows"] is not None:
         answer_rows(trained, collate, given, options)
         return
-    prompt = options["prompt"] if options["prompt"] is not None else sys.stdin.read().removesuffix("\n")
+    prompt = options["prompt"] if options["prompt"] is not None else typed()
     media = in_order(ctx, options)
     streaming = sys.stdout.isatty() and options["num_beams"] == 1 if options["stream"] is None else options["stream"]
     if streaming and not options["as_json"] and options["output"] is None:
@@ -107,11 +107,20 @@ def refuse_senseless(options: dict[str, Any]) -> None:
         raise A2AError("nobody speaks in plain text: leave out `--raw` or `--system`")
     if options["stream"] and (options["num_beams"] > 1 or rows is not None or options["as_json"] or options["output"]):
         raise A2AError("`--stream` shows one text as it is written: not with beams, rows, a file or JSON")
+    if options["as_json"] and (rows is not None or options["output"]):
+        raise A2AError("`--json` prints one answer: rows come out as lines of JSON, and a file gets the text alone")
     files = [Path(file) for name in MODALITIES for file in options[name]]
     files += [rows] if rows is not None and str(rows) != "-" else []
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise A2AError(f"there is no file {missing[0]}")
+
+
+def typed() -> str:
+    """A prompt from standard input."""
+    if sys.stdin.isatty():
+        click.echo("the prompt, ended by Ctrl-D:", err=True)
+    return sys.stdin.read().removesuffix("\n")
 
 
 def in_order(ctx: click.Context, options: dict[str, Any]) -> list[tuple[str, str]]:

@@ -145,6 +145,7 @@ def test_rows_of_conversations_and_of_prompts(talk: Any) -> None:
         (("hello", "--raw", "--system", "Be kind."), "leave out `--raw` or `--system`"),
         (("hello", "--rows", "talk.jsonl"), "give either `--rows` or a prompt"),
         (("hello", "--stream", "--num-beams", "2"), "not with beams"),
+        (("--rows", "talk.jsonl", "--json"), "rows come out as lines of JSON"),
         (("hello", "--temperature", "0", "--top-p", "0.5"), "`top-p` says how to choose"),
     ],
 )
