@@ -140,7 +140,7 @@ def unreadable(split: str, samples: Sequence[Sample | BadRow]) -> Problem:
 
 def refuse_bad(split: str, data: Prepared, samples: Sequence[Sample | BadRow], limit: float, problems: Problems) -> None:
     """Bad rows among the first ones that are more already than the whole split may have."""
-    bad = [sample for sample in samples if isinstance(sample, BadRow)]
+    bad = [sample for sample in samples if isinstance(sample, BadRow) and sample.kind != "left out"]
     if len(bad) > limit * len(data) and len(bad) < len(samples):
         text = f"{len(bad)} of the first {len(samples)} rows of `{split}` are bad, more than `bad_rows` = {limit:g} allows"
         problems.add(Problem(f"{sample.row.place} (id {sample.row.id}): {sample.reason}") for sample in bad)

@@ -132,3 +132,19 @@ def test_another_head_is_refused():
 
     with pytest.raises(A2AError, match="judges a head that predicts text"):
         NextToken(head="x").build(Other())
+
+
+def test_a_trace_shows_the_arithmetic_of_all_chunks_and_the_memory_of_one():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def flops(rows, fake):
+        with FakeTensorMode() if fake else torch.device("cpu"):
+            layer, hidden = nn.Linear(8, 1 << 16, bias=False), torch.zeros(rows, 8, requires_grad=True)
+            targets = {"labels": torch.zeros(rows, dtype=torch.long), "weights": torch.ones(rows)}
+            with FlopCounterMode(display=False) as counter:
+                NextTokens(0, 0)({"hidden": hidden, "unembed": layer}, targets)["next_token"].backward()
+        return counter.get_total_flops()
+
+    assert flops(100, True) == flops(100, False) == 3 * 2 * 100 * 8 * (1 << 16)
+    assert flops(1300, True) == flops(1300, False) == 3 * 2 * 1300 * 8 * (1 << 16)

@@ -16,6 +16,7 @@ from a2a_core.pretrained.configuration import read_config
 from a2a_core.pretrained.tracing import freeze, tracing, unreached
 from a2a_core.pretrained.weights import load_pretrained, quiet, refill_buffers
 from a2a_llm.apart import refuse_leaks
+from a2a_llm.chunks import unreal
 from a2a_llm.documents import NAME, Documents
 from a2a_llm.unembedding import Unembedding
 from a2a_llm.vocabulary import unpack
@@ -121,11 +122,6 @@ def given(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         raise A2AError("`causal-lm` reads text, and the collator gives none", hint='[collator] use = "chat", of a2a-chat')
     found: Mapping[str, Any] = inputs["text"]
     return found
-
-
-def unreal(tensor: Tensor) -> bool:
-    """It has no values: on the meta device, or a stand-in."""
-    return tensor.is_meta or type(tensor) is not Tensor
 
 
 def until(ids: list[int], stops: set[int]) -> list[int]:

@@ -17,7 +17,8 @@ from a2a_core.pretrained.configuration import gist
 from a2a_core.pretrained.tracing import freeze, tracing, unreached
 from a2a_core.pretrained.weights import load_pretrained, refill_buffers
 from a2a_llm.apart import refuse_leaks
-from a2a_llm.causal_lm_model import name_of, told, unreal, until
+from a2a_llm.causal_lm_model import name_of, told, until
+from a2a_llm.chunks import unreal
 from a2a_llm.documents import NAME, Documents
 from a2a_llm.hf_multimodal_attention import NAME as PIECES
 from a2a_llm.hf_multimodal_families import FAMILIES

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from a2a_llm.chunks import chunks, linear
+from a2a_llm.chunks import chunks, linear, reckon
 
 
 class Formula(NamedTuple):
@@ -83,6 +83,7 @@ class Chunked(torch.autograd.Function):
                     product(layer, logits, states, gradients[0][rows] if gradients else None, sums)
                 continue
             total += through(formula, unembed, states, labels[rows], weights[rows], parameters, gradients, sums, rows)
+        reckon(unembed, hidden.detach(), 1 + sum(wanted))
         ctx.found, ctx.wanted = (gradients, sums), wanted
         return total
 
@@ -110,7 +111,7 @@ def product(layer: Any, logits: Tensor, states: Tensor, hidden: Tensor | None, s
             hidden.copy_(given @ layer.weight.to(kind))
         for weight in sums:
             if weight.dtype == kind:
-                weight.addmm_(given.T, states.to(kind))
+                torch.addmm(weight, given.T, states.to(kind), out=weight)
             else:
                 weight.add_(given.T @ states.to(kind))
 

@@ -43,3 +43,12 @@ def a2a_metrics() -> Mapping[str, str]:
         "token-accuracy": "a2a_llm.metrics:TokenAccuracy",
         "sequence-accuracy": "a2a_llm.metrics:SequenceAccuracy",
     }
+
+
+@hookimpl
+def a2a_presets() -> Mapping[str, str]:
+    """LLaVA-1.5's two stages."""
+    return {
+        "llava-1.5-stage1": "presets/llava-1.5-stage1.toml",
+        "llava-1.5-stage2": "presets/llava-1.5-stage2.toml",
+    }
