@@ -69,6 +69,10 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
         "sequence-accuracy": "a2a-llm",
         "token-accuracy": "a2a-llm",
     },
+    "preset": {
+        "llava-1.5-stage1": "a2a-llm",
+        "llava-1.5-stage2": "a2a-llm",
+    },
     "projector": {
         "attention": "a2a-llm",
         "linear": "a2a-trainer",
