@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from a2a_core.model import A2AModel
@@ -135,6 +136,44 @@ def test_gradients_are_those_of_the_whole_tables(place: Any, kind: str, tied: bo
         torch.testing.assert_close(ours_table.new_rows.grad, table.weight.grad[259:], atol=1e-6, rtol=1e-4)
         assert ours_table.weight.grad is None
         assert not hasattr(table, "new_rows")
+
+
+OUTPUT_LORA = LORA + 'targets = ["lm_head"]\n'
+OUTPUT_WHOLE = LORA + 'modules_to_save = ["lm_head"]\n'
+
+
+@pytest.mark.filterwarnings("ignore:.*tie_word_embeddings:UserWarning")
+@pytest.mark.parametrize(
+    ("adapters", "tied"),
+    [
+        (NEW, False),
+        (NEW, True),
+        (LORA + NEW, True),
+        (OUTPUT_LORA, False),
+        (OUTPUT_WHOLE, False),
+        (OUTPUT_WHOLE, True),
+        ("", True),
+    ],
+    ids=["rows", "tied rows", "lora and tied rows", "lora of the output", "lora and output", "lora and tied output", "tied"],
+)
+def test_the_loss_has_the_gradients_of_plain_cross_entropy(place: Any, adapters: str, tied: bool) -> None:
+    """`next-token` goes back through the output layer chunk by chunk, and must reach all that logits depend on."""
+    model = A2AModel.from_pretrained(begun(place, adapters, tied).model).train()
+    ids = torch.tensor([260, 7, 259, 260, 99])
+    inputs = {"size": 1, "text": {"ids": ids, "positions": torch.arange(5), "lengths": [5], "media": {}}}
+    labels = torch.tensor([7, 259, 260, 99, 259]) if "embeddings" in adapters else ids.roll(-1) % 259
+    inputs["text"]["ids"] = ids if "embeddings" in adapters else ids % 259
+    targets = {"lm": {"index": torch.arange(5), "labels": labels, "weights": torch.ones(5), "row": torch.zeros(5).long()}}
+    made = model(inputs, targets, ["lm"])
+    (made.totals["lm/next_token"] + made.anchor).backward()
+    found = {name: each.grad for name, each in model.named_parameters() if each.requires_grad}
+    model.zero_grad()
+    fused = model.fusion({}, inputs)
+    cross_entropy(fused.unembed(fused.hidden), labels, reduction="sum").backward()
+    for name, each in model.named_parameters():
+        if each.requires_grad and each.grad is not None:
+            torch.testing.assert_close(found[name], each.grad, atol=1e-5, rtol=1e-4, msg=name)
+    assert any(each is not None and each.abs().max() > 0.1 for each in found.values())
 
 
 @pytest.mark.parametrize(

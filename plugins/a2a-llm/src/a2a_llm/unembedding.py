@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ class Unembedding:
     def __init__(self, model: Any) -> None:
         self.layer: Any = model.get_output_embeddings()
         config = model.config.get_text_config()
-        self.cap: float | None = getattr(config, "final_logit_softcapping", None)
+        caps = (getattr(config, name, None) for name in ("final_logit_softcapping", "logits_soft_cap"))
+        self.cap: float | None = next((cap for cap in caps if cap is not None), None)
         self.factor = float(getattr(config, "lm_head_multiplier", 1.0) or 1.0)
         if type(getattr(model, "logit_scale", None)) in (int, float):  # Cohere
             self.factor *= float(model.logit_scale)
@@ -39,5 +41,6 @@ class Unembedding:
         return torch.tanh(logits / self.cap) * self.cap if self.cap is not None else logits
 
     def parameters(self) -> Iterator[Tensor]:
-        """The layer's."""
-        yield from self.layer.parameters()
+        """The layer's, and those of its hooks: such a hook has `parameters`, too (a table that it shares may lie elsewhere)."""
+        hooks = (hook.parameters() for hook in self.layer._forward_hooks.values() if hasattr(hook, "parameters"))
+        yield from dict.fromkeys(chain(self.layer.parameters(), *hooks))

@@ -6,6 +6,7 @@ move them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import torch
@@ -41,6 +42,10 @@ class Scored:
         ids = self.table.new_ids
         bias = None if layer.bias is None else layer.bias[ids]
         return output.index_copy(-1, ids, F.linear(given[0], self.table.new_rows, bias).to(output.dtype))
+
+    def parameters(self) -> Iterator[Tensor]:
+        """What logits depend on beside the layer's own: `next-token` goes back through the layer by itself, and asks."""
+        yield self.table.new_rows
 
 
 def put_in(config: EmbeddingsAdapter, model: nn.Module) -> None:
