@@ -6,7 +6,8 @@ function of counts and seed: the same after resuming, on any rank, in any epoch;
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +31,8 @@ class Groups(NamedTuple):
     groups: list[list[int]]
     bad: list[BadRow]
     """Rows that this rank could not read, or left out."""
+    keep: Callable[[], None]
+    """Keeps the counts, once the bad rows are judged: for ranks to call together."""
 
 
 class Counted(Dataset[tuple[int, BadRow | None]]):
@@ -67,9 +70,6 @@ def group(
     bad: list[BadRow] = []
     if known is None:
         known, bad = count(split, data, workers, reporter)
-        if ranks.rank() == 0:
-            with explained(folder):
-                save_file({"lengths": torch.tensor(known, dtype=torch.int64)}, file)
     order = list(range(len(known)))
     if shuffle:
         order = torch.randperm(len(known), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -78,7 +78,7 @@ def group(
         every = (each for part in ranks.gathered(bad) for each in part)
         why = next((f"{each.row.place} (id {each.row.id}): {each.reason}" for each in every), "each is too long for a place")
         raise A2AError(f"no row of `{split}` can be used; {why}")
-    return Groups(groups, bad)
+    return Groups(groups, bad, partial(ranks.agreed, partial(write, file, known)))
 
 
 def read(file: Path, rows: int) -> list[int] | None:
@@ -88,6 +88,13 @@ def read(file: Path, rows: int) -> list[int] | None:
     except (OSError, KeyError, SafetensorError):
         return None
     return found if len(found) == rows else None
+
+
+def write(file: Path, lengths: Sequence[int]) -> None:
+    """By the first rank."""
+    if ranks.rank() == 0:
+        with explained(file.parent):
+            save_file({"lengths": torch.tensor(lengths, dtype=torch.int64)}, file)
 
 
 def count(split: str, data: Prepared, workers: int, reporter: Reporter) -> tuple[list[int], list[BadRow]]:

@@ -60,7 +60,8 @@ class Job:
     def group(self, split: str, workers: int = 0) -> Groups | None:
         """The rows of a split that share places in batches, where the collator packs or buckets them; see a2a_core.grouping.
 
-        For trainers: every rank calls it after `cache_features`, and gives `groups` to Batches. None: rows stay alone.
+        For trainers: every rank calls it after `cache_features`, judges the bad rows, calls `keep`, and gives `groups` to
+        Batches. None: rows stay alone.
         """
         from a2a_core.grouping import group
 

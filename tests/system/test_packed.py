@@ -177,3 +177,12 @@ def test_rows_that_cannot_be_used(talk: Any) -> None:
     said = talk.run("train", "talk.toml", code=2).output
     assert "train-0" in said
     assert "1 of 40 rows of `train` are bad" in said
+
+
+def test_bad_rows_are_judged_again_by_a_run_that_goes_on(talk: Any) -> None:
+    given = sets(collator__max_length=16, collator__too_long="error")
+    said = [talk.run("train", "talk.toml", "--out", "run", *given, code=2).output]
+    if (talk.folder / "run").exists():
+        said.append(talk.run("train", "--resume", "run", code=2).output)
+    assert all("at the most 16 are allowed" in each for each in said)
+    assert not (talk.folder / "run" / "lengths-train.safetensors").exists()

@@ -77,6 +77,7 @@ class HfFit:
             return
         self.engine.groups_of[split] = found.groups
         self.quarantine.add(split, found.bad)
+        found.keep()
         rows = sum(map(len, found.groups))
         self.job.reporter.note(f"{rows} rows of `{split}` share {len(found.groups)} places in batches")
 
