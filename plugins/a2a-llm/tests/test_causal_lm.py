@@ -23,6 +23,14 @@ APART = {
     "gemma3_text": {"head_dim": 8, "sliding_window": 3},
     "gpt_neox": {},
     "smollm3": {"num_key_value_heads": 2, "pad_token_id": 0, "no_rope_layer_interval": 2},
+    "qwen3_moe": {
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "moe_intermediate_size": 16,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+    },
+    "mixtral": {"num_key_value_heads": 2, "num_local_experts": 4},
     "starcoder2": {"num_key_value_heads": 2},
 }
 """Models whose attention is told where texts end, and what makes each of them special."""
@@ -92,7 +100,7 @@ def test_a_model_that_leaks_is_refused_at_its_first_step(monkeypatch, language_c
     module = CausalLmModel(language_config("llama")).eval()
     stock = module.states
     monkeypatch.setattr(module, "states", lambda embedded, positions, lengths: stock(embedded, positions, [sum(lengths)]))
-    with pytest.raises(RunFailed, match="otherwise than each alone.*padded"):
+    with pytest.raises(RunFailed, match="otherwise than each alone(.|\n)*padded"):
         module({}, texts(*ROWS))
 
 
@@ -143,3 +151,21 @@ def test_an_output_layer_of_its_own_or_shared(language_config):
         module = CausalLmModel(language_config("llama", tie_word_embeddings=tied))
         assert (Unembedding(module.model).linear.weight is module.model.get_input_embeddings().weight) is tied
         assert not module.unused
+
+
+@pytest.mark.parametrize("layout", ["auto", "padded"])
+def test_a_model_that_does_more_to_its_logits_is_refused_at_its_first_step(language_config, texts, layout):
+    module = CausalLmModel(language_config("llama"), layout).eval()
+    module.model.lm_head.register_forward_hook(lambda layer, given, made: made if given[0].dim() == 2 else 2 * made)
+    with pytest.raises(RunFailed, match="makes its logits otherwise than by its output layer"):
+        module({}, texts(*ROWS))
+
+
+def test_a_model_that_generates_from_ids_alone_does(language_config, texts):
+    module = CausalLmModel(language_config("ctrl", n_embd=32, n_layer=2, n_head=4, dff=48, n_positions=64)).eval()
+    rows = [[5, 9, 3, 7], [2, 4]]
+    got = module.generate({}, texts(*rows), max_new_tokens=4, do_sample=False)
+    wanted = module.model.generate(torch.tensor([rows[0]]), max_new_tokens=4, do_sample=False, pad_token_id=0)
+    assert got[0] == wanted[0, 4:].tolist()
+    with pytest.raises(A2AError, match="cannot go on from media"):
+        module.generate({}, texts(*rows, media={"image": [1, 2]}), max_new_tokens=4)

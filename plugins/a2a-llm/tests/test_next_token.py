@@ -148,3 +148,45 @@ def test_a_trace_shows_the_arithmetic_of_all_chunks_and_the_memory_of_one():
 
     assert flops(100, True) == flops(100, False) == 3 * 2 * 100 * 8 * (1 << 16)
     assert flops(1300, True) == flops(1300, False) == 3 * 2 * 1300 * 8 * (1 << 16)
+
+
+def test_in_float16_small_and_large_gradients_are_kept():
+    layer, hidden = nn.Linear(32, 300, bias=False), (3 * torch.randn(40, 32)).requires_grad_()
+    labels, weights = torch.zeros(40, dtype=torch.long), torch.full((40,), 1e-4)
+    with torch.autocast("cpu", torch.float16):
+        total = NextTokens(0, 0)({"hidden": hidden, "unembed": layer}, {"labels": labels, "weights": weights})["next_token"]
+    got = torch.autograd.grad(total, [hidden, layer.weight])
+    wanted = torch.autograd.grad(plain(hidden, layer, labels, weights, 0, 0), [hidden, layer.weight])
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-9)
+
+
+def test_states_of_another_class_are_all_judged():
+    layer, hidden = nn.Linear(6, 1 << 18, bias=False), nn.Parameter(torch.randn(300, 6))
+    labels, weights = torch.zeros(300, dtype=torch.long), torch.ones(300)
+    total = NextTokens(0, 0)({"hidden": hidden, "unembed": layer}, {"labels": labels, "weights": weights})["next_token"]
+    torch.testing.assert_close(total, plain(hidden, layer, labels, weights, 0, 0), rtol=1e-4, atol=1e-3)
+
+
+def test_in_evaluation_nothing_is_made_but_the_loss():
+    from a2a_llm.lm_model import judged
+
+    layer, hidden = nn.Linear(6, 13, bias=False), torch.randn(9, 6, requires_grad=True)
+    targets = {"labels": torch.randint(13, (9,)), "weights": torch.rand(9)}
+    outputs = {"hidden": hidden, "unembed": layer}
+    with torch.no_grad():
+        wanted = plain(hidden, layer, targets["labels"], targets["weights"], 0, 0)
+        alone = NextTokens(0, 0)(outputs, targets)["next_token"]
+        known = NextTokens(0, 0)(outputs | judged(hidden, layer, targets["labels"]), targets)["next_token"]
+    torch.testing.assert_close(alone, wanted)
+    torch.testing.assert_close(known, wanted)
+    assert not alone.requires_grad
+
+
+def test_a_second_way_back_says_why_it_cannot():
+    layer, hidden = nn.Linear(6, 13, bias=False), torch.randn(3, 6, requires_grad=True)
+    targets = {"labels": torch.zeros(3, dtype=torch.long), "weights": torch.ones(3)}
+    total = NextTokens(0, 0)({"hidden": hidden, "unembed": layer}, targets)["next_token"]
+    total.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="made once"):
+        total.backward()

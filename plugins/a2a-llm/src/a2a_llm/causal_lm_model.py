@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class CausalLmModel(nn.Module):
         """See CausalLm."""
         text = given(inputs)
         embedded = self.embedded(encoded, text)
-        if not self.checked and self.documents and not unreal(embedded):
+        if not self.checked and not unreal(embedded):
             self.checked = True
             refuse_leaks(self.model, self.states, embedded.device)
         hidden = self.states(embedded, text["positions"], text["lengths"])
@@ -88,16 +89,26 @@ class CausalLmModel(nn.Module):
     def generate(self, encoded: Mapping[str, Tokens], inputs: Mapping[str, Any], **options: Any) -> list[list[int]]:
         """The ids that follow each sample's text; `options` are those of transformers' `generate`."""
         text = given(inputs)
-        rows = self.embedded(encoded, text).split(list(text["lengths"]))
         longest = max(text["lengths"])
-        embedded = torch.stack([nn.functional.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
-        mask = torch.arange(longest) >= longest - torch.tensor(text["lengths"])[:, None]
-        ids: Tensor = self.model.generate(
-            inputs_embeds=embedded, attention_mask=mask.long().to(embedded.device), **{"pad_token_id": 0, **options}
-        )
+        mask = (torch.arange(longest) >= longest - torch.tensor(text["lengths"])[:, None]).long()
+
+        def left(whole: Tensor) -> Tensor:
+            rows = whole.split(list(text["lengths"]))
+            return torch.stack([torch.cat([row.new_zeros(longest - len(row), *row.shape[1:]), row]) for row in rows])
+
+        takes = inspect.signature(self.model.prepare_inputs_for_generation).parameters
+        begin = 0
+        if "inputs_embeds" in takes:
+            prompt = {"inputs_embeds": left(self.embedded(encoded, text))}
+        elif any(len(places) for places in text["media"].values()):
+            raise A2AError(f"a `{self.model.config.model_type}` model cannot go on from media: it generates from ids alone")
+        else:
+            prompt, begin = {"input_ids": left(text["ids"])}, longest
+        mask = mask.to(text["ids"].device)
+        ids: Tensor = self.model.generate(**prompt, attention_mask=mask, **{"pad_token_id": 0, **options})
         ends = options.get("eos_token_id") or []
         stops = {ends} if isinstance(ends, int) else set(ends)
-        return [until(row, stops) for row in ids.tolist()]
+        return [until(row, stops) for row in ids[:, begin:].tolist()]
 
     def reset_buffers(self) -> None:
         """Refill what no file holds."""
@@ -143,6 +154,8 @@ def trace(config: PretrainedConfig) -> tuple[bool, frozenset[str]]:
     try:
         with tracing():
             model = language_model(config).eval()
+            if model._can_set_experts_implementation():
+                model.set_experts_implementation("batched_mm")  # the default wants bfloat16 on the meta device
             apart = told(model)
             embedded = torch.zeros(1, 4, model.get_input_embeddings().embedding_dim)
             hidden = model.base_model(inputs_embeds=embedded, use_cache=True).last_hidden_state  # else masks want values

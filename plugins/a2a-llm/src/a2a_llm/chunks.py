@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 LOGITS: Final = 1 << 25
 """Logits that exist at a time: 128 MiB in float32."""
@@ -42,7 +43,7 @@ def rows_of(unembed: Any, hidden: Tensor) -> int:
 
 def unreal(hidden: Tensor) -> bool:
     """It has no values: on the meta device, or a stand-in that a deep check traces."""
-    return hidden.is_meta or type(hidden) is not Tensor
+    return hidden.is_meta or isinstance(hidden, FakeTensor)
 
 
 def reckon(unembed: Any, hidden: Tensor, passes: int) -> None:

@@ -50,6 +50,10 @@ def attend(
         return stock(module, query, key, value, attention_mask, **options)
     documents.seen += 1
     window = options.get("sliding_window")
+    device = query.device.type
+    if not query.is_meta and torch.is_autocast_enabled(device):  # rotary embeddings leave queries and keys in float32
+        kind = torch.get_autocast_dtype(device)
+        query, key, value = query.to(kind), key.to(kind), value.to(kind)
     if query.is_cuda and query.dtype in HALVES and not options.get("dropout"):
         return varlen(query, key, value, documents, options.get("scaling"), window), None
     alike = len(set(documents)) == 1

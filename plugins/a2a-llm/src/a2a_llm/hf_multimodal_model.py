@@ -76,7 +76,7 @@ class HfMultimodalModel(nn.Module):
         text = given(inputs)
         features = TOWERS[self.family.layout](self.model.model, {key: inputs[key]["tensors"] for key in self.modalities})
         embedded: Tensor = self.model.get_input_embeddings()(text["ids"])
-        if not self.checked and self.documents and not unreal(embedded):
+        if not self.checked and not unreal(embedded):
             self.checked = True
             refuse_leaks(self.model, self.states, embedded.device)
         places = {key: text["media"][key] for key in self.modalities}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from a2a_llm.chunks import chunks, linear, reckon
 
@@ -52,10 +54,14 @@ class NextTokens(nn.Module):
         hidden, unembed = outputs["hidden"], outputs["unembed"]
         if "labels" not in targets:
             return {"next_token": hidden[:0].float().sum()}
+        labels, weights = targets["labels"], targets["weights"]
+        if not torch.is_grad_enabled() and "nll" in outputs and self.formula == Formula(0.0, 0.0):
+            return {"next_token": (outputs["nll"] * weights).sum()}  # in evaluation the head has judged every place
         parameters = [each for each in unembed.parameters() if each.requires_grad]
         chunked: Any = Chunked
-        total = chunked.apply(self.formula, unembed, hidden, targets["labels"], targets["weights"], *parameters)
-        return {"next_token": total}
+        return {
+            "next_token": chunked.apply(self.formula, torch.is_grad_enabled(), unembed, hidden, labels, weights, *parameters)
+        }
 
 
 class Chunked(torch.autograd.Function):
@@ -66,34 +72,53 @@ class Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, formula: Formula, unembed: Any, hidden: Tensor, labels: Tensor, weights: Tensor, *parameters: Tensor
+        ctx: Any,
+        formula: Formula,
+        learning: bool,
+        unembed: Any,
+        hidden: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        *parameters: Tensor,
     ) -> Tensor:
-        """The total; gradients are kept for `backward`."""
-        wanted = ctx.needs_input_grad[2], any(ctx.needs_input_grad[5:])
+        """The total; where it is learned from, gradients are kept for `backward`."""
+        wanted = learning and ctx.needs_input_grad[3], learning and any(ctx.needs_input_grad[6:])
         total = hidden.new_zeros((), dtype=exact(hidden))
         gradients: list[Tensor] = [torch.empty_like(hidden)] if wanted[0] else []
         layer = linear(unembed)
         sums = [torch.zeros_like(each) for each in parameters] if wanted[1] else []
-        for rows in chunks(unembed, hidden):
-            states = hidden[rows].detach()
-            if layer is not None or not any(wanted):
-                logits = unembed(states).to(total.dtype)
-                total += formula.total(logits, labels[rows], weights[rows], any(wanted))
-                if any(wanted):
-                    product(layer, logits, states, gradients[0][rows] if gradients else None, sums)
-                continue
-            total += through(formula, unembed, states, labels[rows], weights[rows], parameters, gradients, sums, rows)
+        with wide(hidden):
+            for rows in chunks(unembed, hidden):
+                states = hidden[rows].detach()
+                states = states.float() if states.dtype == torch.float16 else states
+                if layer is not None or not any(wanted):
+                    logits = unembed(states).to(total.dtype)
+                    total += formula.total(logits, labels[rows], weights[rows], any(wanted))
+                    if any(wanted):
+                        product(layer, logits, states, gradients[0][rows] if gradients else None, sums)
+                    continue
+                total += through(formula, unembed, states, labels[rows], weights[rows], parameters, gradients, sums, rows)
         reckon(unembed, hidden.detach(), 1 + sum(wanted))
         ctx.found, ctx.wanted = (gradients, sums), wanted
         return total
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> Any:
         """What was made on the way, scaled; once."""
+        if ctx.found is None:
+            raise RuntimeError("the gradient of `next-token` is made once: a graph cannot be gone back through a second time")
         (states, sums), (hidden, layer) = ctx.found, ctx.wanted
         ctx.found = None
-        own = [each.mul_(gradient.to(each.dtype)) for each in sums] if layer else [None] * (len(ctx.needs_input_grad) - 5)
-        return None, None, states[0].mul_(gradient.to(states[0].dtype)) if hidden else None, None, None, *own
+        own = [each.mul_(gradient.to(each.dtype)) for each in sums] if layer else [None] * (len(ctx.needs_input_grad) - 6)
+        return None, None, None, states[0].mul_(gradient.to(states[0].dtype)) if hidden else None, None, None, *own
+
+
+def wide(hidden: Tensor) -> AbstractContextManager[Any]:
+    """Without float16: its gradients of logits would vanish or overflow before the loss is scaled."""
+    device = hidden.device.type
+    half = not hidden.is_meta and torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    return torch.autocast(device, enabled=False) if half else nullcontext()
 
 
 def exact(states: Tensor) -> torch.dtype:
@@ -104,7 +129,8 @@ def exact(states: Tensor) -> torch.dtype:
 def product(layer: Any, logits: Tensor, states: Tensor, hidden: Tensor | None, sums: list[Tensor]) -> None:
     """The gradients of a linear layer without bias, given that of its logits, added up in place."""
     device = states.device.type
-    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+    halved = not states.is_meta and torch.is_autocast_enabled(device)
+    kind = torch.get_autocast_dtype(device) if halved else states.dtype
     given = logits.to(kind)
     with torch.autocast(device, enabled=False):
         if hidden is not None:
