@@ -59,5 +59,12 @@ def test_rows_left_out_are_counted_and_end_nothing(make: Any) -> None:
 
 def test_one_that_the_recipe_forbids_ends_the_run(make: Any) -> None:
     quarantine, _ = make[0]()
-    with pytest.raises(A2AError, match=r"rows:5 \(id 5\): it has 900 tokens"):
-        quarantine.add("train", rows("unwanted", 5))
+    for each in (quarantine, make[0]()[0]):  # and that of a run that goes on
+        with pytest.raises(A2AError, match=r"rows:5 \(id 5\): it has 900 tokens"):
+            each.add("train", rows("unwanted", 5))
+
+
+def test_too_many_bad_rows_end_a_run_that_goes_on_too(make: Any) -> None:
+    for quarantine in (make[0]()[0], make[0]()[0]):
+        with pytest.raises(A2AError, match="4 of 200 rows of `train` are bad"):
+            quarantine.add("train", rows("bad", 1, 2, 3, 4))

@@ -101,8 +101,10 @@ class Quarantine:
         self.left_out: dict[str, set[str]] = {split: set() for split in lengths}
         for line in run.quarantine.read_text(encoding="utf-8").splitlines() if run.quarantine.is_file() else ():
             record = parsed(line)
-            split, kept = str(record.get("split")), self.left_out if record.get("kind") == "left out" else self.places
-            kept.setdefault(split, set()).add(str(record.get("place")))
+            kind, split = record.get("kind", "bad"), str(record.get("split"))
+            if kind != "unwanted":  # that one ends this start, too
+                kept = self.left_out if kind == "left out" else self.places
+                kept.setdefault(split, set()).add(str(record.get("place")))
 
     def add(self, split: str, bad: list[BadRow]) -> None:
         """Called on every rank alike; A2AError when the split has more than the limit."""
@@ -121,10 +123,11 @@ class Quarantine:
         fresh = {place: (each.row, each.reason) for place, each in new.items() if each.kind == "bad"}
         self.places[split] |= fresh.keys()
         count, length = len(self.places[split]), self.lengths[split]
-        if fresh and count > self.limit * length:
+        wrong = {each.row.place: (each.row, each.reason) for each in bad if each.kind == "bad"}
+        if wrong and count > self.limit * length:
             summary = f"{count} of {length} rows of `{split}` are bad, more than `bad_rows` = {self.limit:g} allows"
             hint = f"mend them, or raise `bad_rows`; reasons: {self.run.quarantine}"
-            raise A2AError([*problems(fresh.values()), Problem(summary, hint=hint)])
+            raise A2AError([*problems(wrong.values()), Problem(summary, hint=hint)])
         for row, reason in fresh.values():
             if self.tally.worth(reason):
                 self.reporter.note(f"{row.place} (id {row.id}) is set aside: {reason}")
