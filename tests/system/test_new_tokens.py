@@ -160,13 +160,14 @@ def test_the_loss_has_the_gradients_of_plain_cross_entropy(place: Any, adapters:
     """`next-token` goes back through the output layer chunk by chunk, and must reach all that logits depend on."""
     model = A2AModel.from_pretrained(begun(place, adapters, tied).model).train()
     ids = torch.tensor([260, 7, 259, 260, 99])
-    inputs = {"size": 1, "text": {"ids": ids, "positions": torch.arange(5), "lengths": [5], "media": {}}}
+    inputs: dict[str, Any] = {"size": 1, "text": {"ids": ids, "positions": torch.arange(5), "lengths": [5], "media": {}}}
     labels = torch.tensor([7, 259, 260, 99, 259]) if "embeddings" in adapters else ids.roll(-1) % 259
     inputs["text"]["ids"] = ids if "embeddings" in adapters else ids % 259
     targets = {"lm": {"index": torch.arange(5), "labels": labels, "weights": torch.ones(5), "row": torch.zeros(5).long()}}
     made = model(inputs, targets, ["lm"])
     (made.totals["lm/next_token"] + made.anchor).backward()
     found = {name: each.grad for name, each in model.named_parameters() if each.requires_grad}
+    assert model.get_submodule(OUTPUT).weight.requires_grad == ("modules_to_save" in adapters or not adapters)
     model.zero_grad()
     fused = model.fusion({}, inputs)
     cross_entropy(fused.unembed(fused.hidden), labels, reduction="sum").backward()

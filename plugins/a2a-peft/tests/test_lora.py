@@ -110,6 +110,30 @@ def test_all_linear_leaves_out_a_language_models_output_and_other_parts() -> Non
     assert all("lora_" in name for name in trained(whole) if name.startswith("encoders"))
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("targets", [("lm_head",), ("q_proj", "lm_head")])
+def test_a_layer_whose_weight_is_anothers_gets_no_update(device: str, targets: Sequence[str]) -> None:
+    def model(tied: bool) -> nn.Module:
+        with torch.device(device):
+            return LlamaForCausalLM(LlamaConfig(**TINY, tie_word_embeddings=tied))
+
+    with pytest.raises(
+        A2AError, match="`lora` would update `lm_head` of `encoders.text`, whose weight is also that of another"
+    ):
+        adapted(model(tied=True), targets=targets)
+    assert any("lm_head.lora_A" in name for name in trained(adapted(model(tied=False), targets=targets)))
+    assert any("q_proj.lora_A" in name for name in trained(adapted(model(tied=True), targets=("q_proj",))))
+
+
+def test_layers_that_share_a_weight_get_no_update() -> None:
+    text = bert()
+    first, second = (layer.attention.self for layer in text.encoder.layer)
+    second.query.weight = first.query.weight
+    with pytest.raises(A2AError) as caught:
+        adapted(text, targets=("query", "value"))
+    assert str(caught.value).count("would update") == 2
+
+
 @pytest.mark.parametrize("adapter", [LoraAdapter, QloraAdapter])
 def test_torchs_own_layers_use_their_updates_in_training_and_outside(adapter: type[LoraAdapter]) -> None:
     """Their attention never calls its output layer, and their fused kernel calls nothing at all."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers.pytorch_utils import Conv1D
 
 from a2a_core.aliases import spoken
-from a2a_core.errors import A2AError
+from a2a_core.errors import A2AError, Problem
 from a2a_peft.lora import LoraAdapter
 from a2a_peft.new_rows import ROWS
 from a2a_peft.patterns import chosen, part_of
@@ -24,6 +28,7 @@ def put_in(config: LoraAdapter, model: nn.Module) -> None:
             f"`{config.name}` would freeze the new tokens of the adapter `embeddings`", hint="put `embeddings` behind it"
         )
     targets = linear_layers(config, part)
+    refuse_tied(config, model, part, targets)
     modules = spoken(part, (name for name, _ in part.named_modules() if name))
     kept = chosen(config.modules_to_save, modules, f"module of `{config.part}`")
     inject_adapter_in_model(
@@ -40,6 +45,9 @@ def put_in(config: LoraAdapter, model: nn.Module) -> None:
     )
     for name in kept:
         part.get_submodule(name).requires_grad_(True)
+    for one, other in tied(part):
+        if one.requires_grad or other.requires_grad:
+            one.requires_grad = other.requires_grad = True  # either may be the one that stays when they are tied
     for module in part.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0  # outside of training torch's fused kernel would take the bare weights
@@ -61,6 +69,31 @@ def linear_layers(config: LoraAdapter, part: nn.Module) -> list[str]:
     if not found:
         raise A2AError(f"all linear layers of `{config.part}` are frozen")
     return found
+
+
+def refuse_tied(config: LoraAdapter, model: nn.Module, part: nn.Module, targets: Iterable[str]) -> None:
+    """A2AError for layers whose weight is another module's, too: merged, an update of the one would change the other."""
+    owners = Counter(id(each) for module in model.modules() for each in module.parameters(recurse=False))
+    shared = {id(each) for pair in tied(model) for each in pair} | {each for each, times in owners.items() if times > 1}
+    problems = [
+        Problem(
+            f"`{config.name}` would update `{name}` of `{config.part}`, whose weight is also that of another module (often, "
+            "an output layer's is the input embeddings')",
+            hint="leave it out of `targets`; in `modules_to_save` it is trained whole, for both",
+        )
+        for name in targets
+        if id(part.get_submodule(name).weight) in shared
+    ]
+    if problems:
+        raise A2AError(problems)
+
+
+def tied(model: nn.Module) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:
+    """Weights that are one, or will be: on the meta device models of transformers share nothing yet, and say so by name."""
+    for module in model.modules():
+        names: Any = getattr(module, "all_tied_weights_keys", None)
+        named = dict(module.named_parameters(remove_duplicate=False)) if names else {}
+        yield from ((named[one], named[other]) for one, other in (names or {}).items() if {one, other} <= named.keys())
 
 
 def output_layer(module: nn.Module) -> nn.Module | None:
