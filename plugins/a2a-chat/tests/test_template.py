@@ -147,6 +147,27 @@ def test_a_tokenizer_without_a_template(tokenizer, chats, talk):
         collate.read(talk("Hi", "Hello"), image=[])
 
 
+DATED = """{% macro header() %}{% if strftime_now is defined %}{{ strftime_now("%d %b %Y %H:%M") }}{% endif %}{% endmacro %}\
+{{ header() }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"""
+
+
+@pytest.mark.parametrize(("options", "written"), [({}, "26 Jul 2024 00:00"), ({"date": "2026-01-31"}, "31 Jan 2026 00:00")])
+def test_todays_date_is_the_recipes(chats, talk, tokenizer, tmp_path, options, written):
+    path = tmp_path / "dated.jinja"
+    path.write_text(DATED)
+    text = chats(template="own", template_file=path, **options).read(talk("Hi", "Hello"), image=[])
+    assert tokenizer.decode(text.ids) == f"{written}Hi</s>Hello</s>"
+    assert written not in tokenizer.apply_chat_template(messages(TALK[0]), chat_template=DATED, tokenize=False), (
+        "others have the clock"
+    )
+
+
+@pytest.mark.parametrize("day", ["today", "31.01.2026", "2026-02-30", ""])
+def test_a_date_that_is_none_is_refused(day):
+    with pytest.raises(ValueError, match=f'`date` = "{day}" is no day: write one as "2024-07-26"'):
+        ChatCollator(date=day)
+
+
 def test_code_in_a_template_is_sandboxed(tokenizer):
     template = Template("own", "{{ messages.__class__.__mro__ }}", tokenizer)
     with pytest.raises(ValueError, match="cannot express it"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from a2a_core.components import CollatorConfig
 from a2a_core.errors import A2AError
@@ -15,6 +16,9 @@ from a2a_core.structures import Batch, Processor, Sample, TargetProcessor, TextP
 if TYPE_CHECKING:
     from a2a_chat.batching import Group
     from a2a_chat.template import Template
+
+TODAY: Final = date(2024, 7, 26)
+"""To a template: Llama 3.1's own word for it."""
 
 
 class ChatCollator(CollatorConfig):
@@ -31,6 +35,9 @@ class ChatCollator(CollatorConfig):
     their names. A row is refused that has other media than its text names, whose messages are out of order, or in which
     nothing is supervised. A plain text is supervised whole.
 
+    A template that asks for today's date, as Llama 3.2's does, is told `date`, so that a run reads the same text on any day.
+    The default is the day that Llama's own templates name where they cannot ask.
+
     `packing` lets rows share places of `max_length` tokens; `tokens` makes batches of rows of like length in place of
     batches of so many rows. Either way the trainer's `batch_size` counts groups of rows, and no row sees another.
     """
@@ -41,6 +48,7 @@ class ChatCollator(CollatorConfig):
         "how messages are written; `own`: as the tokenizer says", default="own"
     )
     template_file: Path | None = option("a template of your own, a .jinja file", default=None, exists=True)
+    date: str = option("what a template takes for today, as 2026-01-31", default=TODAY.isoformat())
     train_on: Literal["assistant", "all", "last"] = option(
         "what is supervised: every answer, every message, or the last answer", default="assistant"
     )
@@ -52,9 +60,13 @@ class ChatCollator(CollatorConfig):
     eos: bool = option("a plain text ends with the end-of-text token", default=True)
 
     def check(self) -> None:
-        """One template; one way of putting rows together, into which the longest row fits."""
+        """One template; a day; one way of putting rows together, into which the longest row fits."""
         if self.template != "own" and self.template_file is not None:
             raise ValueError("`template` and `template_file` both name a template: leave one out")
+        try:
+            date.fromisoformat(self.date)
+        except ValueError:
+            raise ValueError(f'`date` = "{self.date}" is no day: write one as "{TODAY}"') from None
         if self.packing and self.tokens:
             raise ValueError("`packing` and `tokens` both say which rows are put together: leave one out")
         if 0 < self.tokens < self.max_length:
@@ -96,7 +108,7 @@ class ChatCollator(CollatorConfig):
 
         if self.template == "own" and self.template_file is None and not text.tokenizer.chat_template:
             return None
-        return chosen(self.template, self.template_file, text.tokenizer, text.parts)
+        return chosen(self.template, self.template_file, text.tokenizer, text.parts, date.fromisoformat(self.date))
 
     def limit(self, most: int | None) -> int | None:
         """The most tokens of a row; A2AError for more than the fusion has positions for."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError, TemplateSyntaxError
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
+from a2a_chat.collator import TODAY
 from a2a_core.errors import A2AError, Origin, Problem
 
 Messages = Sequence[Mapping[str, Any]]
@@ -26,10 +29,13 @@ class Rendered(NamedTuple):
 
 
 class Template:
-    """A template with the tokenizer's special tokens. `name` is for messages; with `parts` contents are lists of parts."""
+    """A template with the tokenizer's special tokens. `name` is for messages; with `parts` contents are lists of parts.
 
-    def __init__(self, name: str, source: str, tokenizer: Any, parts: bool = False) -> None:
-        self.name, self.source, self.parts = name, source, parts
+    One that asks for the time is told `today`, at midnight, whatever the clock says.
+    """
+
+    def __init__(self, name: str, source: str, tokenizer: Any, parts: bool = False, today: date = TODAY) -> None:
+        self.name, self.source, self.parts, self.today = name, source, parts, today
         self.special = dict(tokenizer.special_tokens_map)
         self.marked = re.search(r"\{%-?\s*generation\s*-?%\}", source) is not None
 
@@ -38,14 +44,15 @@ class Template:
         self.refuse_unheard(messages, tools)
         given = [{name: value for name, value in each.items() if name not in ("weight", "tag")} for each in messages]
         try:
-            rendered: Any = render_jinja_template(
-                conversations=[given],
-                tools=tools,
-                chat_template=self.source,
-                return_assistant_tokens_mask=self.marked,
-                add_generation_prompt=prompt,
-                **self.special,
-            )
+            with stopped(self.source, self.today):
+                rendered: Any = render_jinja_template(
+                    conversations=[given],
+                    tools=tools,
+                    chat_template=self.source,
+                    return_assistant_tokens_mask=self.marked,
+                    add_generation_prompt=prompt,
+                    **self.special,
+                )
         except TemplateSyntaxError:
             raise
         except (TemplateError, TypeError, KeyError, AttributeError) as error:
@@ -62,6 +69,20 @@ class Template:
                 raise ValueError(f"it has `{name}`, for which the template {self.name} has no place")
 
 
+@contextmanager
+def stopped(source: str, today: date) -> Iterator[None]:
+    """A clock that stands still for a template: the renderer's own would put another text into every day's run.
+
+    The renderer takes no functions, but keeps what it has compiled, where a template's globals go before its own.
+    """
+    known: Any = _compile_jinja_template(source).globals
+    known["strftime_now"] = today.strftime
+    try:
+        yield
+    finally:
+        del known["strftime_now"]
+
+
 def joined(marks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Marks, those that follow one another without a break as one: an answer may be marked piece by piece."""
     found: list[tuple[int, int]] = []
@@ -71,12 +92,12 @@ def joined(marks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-def chosen(name: str, file: Path | None, tokenizer: Any, parts: bool = False) -> Template:
+def chosen(name: str, file: Path | None, tokenizer: Any, parts: bool = False, today: date = TODAY) -> Template:
     """The template that a recipe names; A2AError for one that is not there, is none, or teaches no answer to end."""
     if file is not None:
-        made = Template(file.name, read(file), tokenizer, parts)
+        made = Template(file.name, read(file), tokenizer, parts, today)
     elif name == "own":
-        made = Template("of the tokenizer", own(tokenizer), tokenizer, parts)
+        made = Template("of the tokenizer", own(tokenizer), tokenizer, parts, today)
     else:
         text = files("a2a_chat").joinpath("templates", f"{name}.jinja").read_text("utf-8")
         made = Template(f"`{name}`", text, tokenizer)
