@@ -36,11 +36,16 @@ def pack(path: Path) -> str:
 
 
 def packed(tokenizer: Any) -> str:
-    """A tokenizer of transformers, packed."""
+    """A tokenizer of transformers, packed.
+
+    Of several chat templates only `default` is kept, the one for conversations; the others (`tool_use`, `rag`) are for callers
+    who ask by name, as nothing here does. Without a `default` there is none, and a recipe with conversations must name one.
+    """
+    template = tokenizer.chat_template
     kept = {
         "tokenizer": tokenizer.backend_tokenizer.to_str(),
         "special": {name: str(value) for name, value in tokenizer.special_tokens_map.items() if isinstance(value, str)},
-        "template": tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None,
+        "template": template.get("default") if isinstance(template, dict) else template,
         "clean_up": bool(getattr(tokenizer, "clean_up_tokenization_spaces", False)),
     }
     return base64.b64encode(zlib.compress(json.dumps(kept, ensure_ascii=False).encode(), 9)).decode("ascii")
