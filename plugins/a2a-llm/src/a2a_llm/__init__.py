@@ -1,1 +1,1 @@
-"""Between encoders and a language model: projectors."""
+"""Language models and whole multimodal ones: fusions, projectors before them, the head `lm`, its loss and metrics, exports."""
