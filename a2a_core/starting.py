@@ -50,6 +50,9 @@ def start_with(model: nn.Module, path: Path, but: Sequence[str]) -> None:
             target.copy_(value)
             loaded.update(known[name])
     missing = [name for name in own if name not in loaded and name not in found and not fits(name, but)]
+    if any("lora_" in name or ".base_layer." in name for name in left):
+        text = f"{path} was saved with adapters, which a new run does not have when it begins"
+        raise A2AError(text, hint=f"a2a export {path} --format merged -o FOLDER, and start from FOLDER")
     hint = 'name what may differ in `init_but`, such as `init_but = ["heads.*"]`'
     for what, several in (("lacks", missing), ("has, and the recipe's model lacks,", left)):
         if several:

@@ -123,7 +123,8 @@ def described(
     traced = Traces(run)
     once = traced(micro)
     problems.add(looked.misplaced(given.samples, emitted(once)))
-    if whole:  # what was left out for a mistake of its own might have reached them
+    problems.add(once.refused)
+    if whole and not once.refused:  # what was left out for a mistake of its own might have reached them
         problems.add(unreached(once))
     found = attrs.evolve(
         found,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from a2a_core.builtin.linear import LinearProjector
 from a2a_core.components import ProjectorConfig
+from a2a_core.errors import A2AError, Problem
 from a2a_core.model import A2AModel
 from a2a_core.structures import Fused, Tokens
 
@@ -36,16 +37,18 @@ def parts_of(model: A2AModel) -> list[Part]:
 
 
 @contextmanager
-def stand_ins(model: A2AModel, longest: Mapping[str, int], notes: list[str]) -> Iterator[None]:
-    """While this lasts, a part that fails gives what it should have given, and a note says why."""
+def stand_ins(model: A2AModel, longest: Mapping[str, int], notes: list[str], refused: list[Problem]) -> Iterator[None]:
+    """While this lasts, a part that fails gives what it should have given, and a note says why, or what it refused."""
     with ExitStack() as stack:
         for path, module in parts_of(model):
-            module.forward = guarded(path, module.forward, instead_of(model, path, longest), notes)
+            module.forward = guarded(path, module.forward, instead_of(model, path, longest), notes, refused)
             stack.callback(delattr, module, "forward")
         yield
 
 
-def guarded(path: str, forward: Callable[..., Any], instead: Callable[..., Any], notes: list[str]) -> Callable[..., Any]:
+def guarded(
+    path: str, forward: Callable[..., Any], instead: Callable[..., Any], notes: list[str], refused: list[Problem]
+) -> Callable[..., Any]:
     """A forward that does not fail."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -53,6 +56,9 @@ def guarded(path: str, forward: Callable[..., Any], instead: Callable[..., Any],
             return {}  # its head failed
         try:
             return forward(*args, **kwargs)
+        except A2AError as error:  # a mistake of the recipe's; what follows from it is none
+            refused.extend(error.problems if not refused else ())
+            return instead(*args, **kwargs)
         except Exception as error:  # shapes that depend on values have an exception for each kind
             notes.append(f"`{path}` cannot be traced ({reason(error)}): it is left out of the figures")
             return instead(*args, **kwargs)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from a2a_core.deep.fakes import Fakes, bytes_of, every_tensor
 from a2a_core.deep.ledger import Ledger, Peaks
 from a2a_core.deep.standing_in import Part, parts_of, reason, stand_ins
+from a2a_core.errors import Problem
 from a2a_core.model import A2AModel
 from a2a_core.structures import Batch, Fused, Output, Plan, Tokens
 
@@ -38,11 +39,13 @@ class Trace:
     """Trainable parameters without a gradient."""
     notes: tuple[str, ...]
     """Parts that cannot be traced, and why."""
+    refused: tuple[Problem, ...] = ()
+    """What a part says is wrong with the recipe."""
 
     @property
     def complete(self) -> bool:
         """Nothing was left out."""
-        return not self.notes
+        return not self.notes and not self.refused
 
 
 def trace(fakes: Fakes, model: A2AModel, real: Batch, rows: int, plan: Plan, longest: Mapping[str, int]) -> Trace:
@@ -52,7 +55,8 @@ def trace(fakes: Fakes, model: A2AModel, real: Batch, rows: int, plan: Plan, lon
     ledger = Ledger(every_tensor(model), given)
     shapes: dict[str, tuple[Shapes, Shapes]] = {}
     notes: list[str] = []
-    with fakes.mode, stand_ins(model, longest, notes), watched(model, ledger, shapes), ledger:
+    refused: list[Problem] = []
+    with fakes.mode, stand_ins(model, longest, notes, refused), watched(model, ledger, shapes), ledger:
         loss = forward(model, batch, plan, fakes.device.type)
         backward(loss, ledger, notes)
         del loss
@@ -63,7 +67,7 @@ def trace(fakes: Fakes, model: A2AModel, real: Batch, rows: int, plan: Plan, lon
     for (part, _), number in ledger.flops.items():
         flops[part] = flops.get(part, 0) + number
     moments = ledger.moments
-    return Trace(rows, bytes_of(given), moments, Peaks.of(moments), shapes, flops, unreached, tuple(notes))
+    return Trace(rows, bytes_of(given), moments, Peaks.of(moments), shapes, flops, unreached, tuple(notes), tuple(refused))
 
 
 def forward(model: A2AModel, batch: Batch, plan: Plan, device: str) -> Tensor:

@@ -87,13 +87,18 @@ def architecture(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
     return {key: found[key] for key in sorted(found)} | ({NULLS: sorted(nulls)} if nulls else {})
 
 
+OLDER: Final = {"rope_parameters": {"rope_theta", "rope_scaling"}}
+"""Keys of configurations that transformers 4 wrote, and reads to this day: what they became -> what they were."""
+
+
 def refuse_unknown_keys(config: PretrainedConfig, table: Mapping[str, Any]) -> None:
     """A2AError for keys that the configuration, or that of a part, keeps but no model of this type reads."""
     known = {field.name for field in fields(config)} | set(config.attribute_map) | set(type(config)().to_dict())
+    known |= {old for new, several in OLDER.items() if new in known for old in several}
     for key in [*(key for key in table if key != NULLS), *table.get(NULLS, ())]:
         if key not in known:
             text = f"`config` has an unknown key `{key}` for model type `{config.model_type}`"
-            raise A2AError(text, hint=suggest(key, known))
+            raise A2AError(text, hint=suggest(key, known, "print(AutoConfig.for_model(…))"))
         part = getattr(config, key, None)
         if isinstance(part, PretrainedConfig) and isinstance(table.get(key), Mapping):
             refuse_unknown_keys(part, table[key])

@@ -179,6 +179,21 @@ def test_rows_that_cannot_be_used(talk: Any) -> None:
     assert "1 of 40 rows of `train` are bad" in said
 
 
+def test_a_run_in_which_no_row_can_be_used_fails(talk: Any) -> None:
+    given = sets(collator__packing="false", collator__max_length=4)
+    said = talk.run("train", "talk.toml", "--out", "none", *given, code=2).output
+    assert "no row of `train` could be used: nothing was trained" in said
+    assert not (talk.folder / "none" / "model").exists()
+
+
+def test_a_mix_of_conversations_reads_new_ones_as_its_sources_do(talk: Any) -> None:
+    text = RECIPE.replace('[data.train]\nuse = "chat"', '[data.train]\nuse = "mix"\n[data.train.sources.a]\nuse = "chat"')
+    (talk.folder / "talk.toml").write_text(text)
+    talk.run("train", "talk.toml", "--out", "mixed", *sets(trainer__max_steps=1, trainer__save="no"))
+    found = [json.loads(line) for line in talk.run("predict", "mixed", "validation.jsonl").stdout.splitlines()]
+    assert not any("error" in row for row in found)
+
+
 def test_bad_rows_are_judged_again_by_a_run_that_goes_on(talk: Any) -> None:
     given = sets(collator__max_length=16, collator__too_long="error")
     said = [talk.run("train", "talk.toml", "--out", "run", *given, code=2).output]

@@ -6,6 +6,7 @@ import torch
 from a2a_core import A2AError, RunFailed
 from a2a_llm.causal_lm import CausalLm
 from a2a_llm.causal_lm_model import CausalLmModel
+from a2a_llm.documents import Documents
 from a2a_llm.unembedding import Unembedding
 
 ROWS = [[5, 9, 3, 7, 11], [2, 4], [8], [1, 6, 2, 9]]
@@ -99,7 +100,9 @@ def test_pooled_is_the_last_state_of_each_text(language_config, texts):
 def test_a_model_that_leaks_is_refused_at_its_first_step(monkeypatch, language_config, texts):
     module = CausalLmModel(language_config("llama")).eval()
     stock = module.states
-    monkeypatch.setattr(module, "states", lambda embedded, positions, lengths: stock(embedded, positions, [sum(lengths)]))
+    monkeypatch.setattr(
+        module, "states", lambda embedded, positions, each: stock(embedded, positions, Documents([sum(each.lengths)]))
+    )
     with pytest.raises(RunFailed, match="otherwise than each alone(.|\n)*padded"):
         module({}, texts(*ROWS))
 

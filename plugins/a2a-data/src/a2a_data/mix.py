@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from a2a_core.components import SourceConfig
 from a2a_core.errors import suggest
@@ -70,6 +71,21 @@ class MixSource(SourceConfig):
         taken = {name: source for name, source in self.sources.items() if not self.weights or self.weights[name]}
         rows = {name: source.build() for name, source in taken.items()}
         return MixRows(rows, self.weights or tempered(rows, self.temperature), self.stop, self.seed)
+
+    def canonical(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As the first of its sources that does something to such a row; ValueError where one refuses it, and none takes it."""
+        refused: ValueError | None = None
+        for source in self.sources.values():
+            try:
+                found = source.canonical(fields)
+            except ValueError as error:
+                refused = refused or error
+                continue
+            if found != fields:
+                return found
+        if refused is not None:
+            raise refused
+        return fields
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:

@@ -53,6 +53,8 @@ class Engine(Trainer):
         """This rank was told to stop."""
         self.interrupted = False
         """All ranks agreed to stop after this step."""
+        self.learned = False
+        """Some row was trained on."""
         self.window: list[Batch] = []
         self.loaders: dict[str, Loader] = {}
         self.groups_of: dict[str, list[list[int]]] = {}
@@ -106,6 +108,7 @@ class Engine(Trainer):
         rows = sum(len(batch["ids"]) for batch in batches)
         *each, rows, several, interrupted = self.over_ranks([*sums, rows, len(bad), self.asked])
         self.interrupted = interrupted > 0
+        self.learned = self.learned or rows > 0
         if several:
             self.quarantine.add("train", bad)
         if rows and not any(each):  # without rows all of them are bad, as many as the limit allows: the step moves nothing new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, TrainerState
 
+from a2a_core import A2AError
 from a2a_core.export import export
 from a2a_core.job import Job, Result
 from a2a_hf.arguments import arguments
@@ -19,6 +21,8 @@ from a2a_hf.checkpoint import read_progress
 from a2a_hf.engine import Engine
 from a2a_hf.record import Quarantine, Record
 from a2a_hf.trainer import HfTrainer
+
+STOPPING = b"\nnote: stopping after this step, with a checkpoint; once more to stop at once\n"
 
 
 class HfFit:
@@ -59,6 +63,9 @@ class HfFit:
         with interruptible(self.engine):
             self.train()
         steps = self.engine.state.global_step
+        if not self.engine.learned and job.resume is None and not self.engine.interrupted:
+            self.quarantine.conclude()
+            raise A2AError("no row of `train` could be used: nothing was trained", hint=f"{job.run.quarantine} says why")
         if self.engine.interrupted and not ended(self.engine.state, self.config.patience):
             self.quarantine.conclude()
             return Result("interrupted", steps, {}, time.perf_counter() - began)
@@ -79,7 +86,9 @@ class HfFit:
         self.quarantine.add(split, found.bad)
         found.keep()
         rows = sum(map(len, found.groups))
-        self.job.reporter.note(f"{rows} rows of `{split}` share {len(found.groups)} places in batches")
+        several = len(self.quarantine.left_out.get(split, ()))
+        left = f"; {several} are left out: {self.job.run.quarantine} says why" if several else ""
+        self.job.reporter.note(f"{rows} rows of `{split}` share {len(found.groups)} places in batches{left}")
 
     def train(self) -> None:
         """From the first step, from a checkpoint, or not at all: a run may have been killed after its last step."""
@@ -157,9 +166,10 @@ def interruptible(engine: Engine) -> Iterator[None]:
 
     def ask(*_: Any) -> None:
         engine.asked = True
-        engine.job.reporter.note("stopping after this step, with a checkpoint; once more to stop at once")
         for each, handler in before.items():
             signal.signal(each, handler)
+        if engine.args.process_index == 0:
+            os.write(2, STOPPING)  # a handler may come in the middle of any print, and so does not print itself
 
     before = {}
     try:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from a2a_core import RunFailed
+from a2a_llm.documents import Documents, disable
 from a2a_llm.unembedding import Unembedding
 
 PROBES: Final = ((5, 3), (4, 4))
 """Lengths of texts: different ones, and equal ones, which some layouts treat alike."""
 
-States = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
+States = Callable[[Tensor, Tensor, Documents], Tensor]
 """Embeddings (T, C), positions (T,), the texts' lengths -> the last hidden states (T, C)."""
 
 
+@disable
 @torch.no_grad()
 def refuse_leaks(model: Any, states: States, device: torch.device) -> None:
     """RunFailed where texts in a batch, or logits by chunks, are not what the model itself makes of each text alone.
@@ -39,7 +41,7 @@ def refuse_leaks(model: Any, states: States, device: torch.device) -> None:
         off = difference(unembed(alone), wanted)
         if off > (5e-2 if halved else 1e-3):
             raise RunFailed(f"this {kind} makes its logits otherwise than by its output layer (off by {off:.1g})")
-        off = difference(unembed(states(table(ids), positions, lengths)), wanted)
+        off = difference(unembed(states(table(ids), positions, Documents(lengths))), wanted)
         if off > (5e-2 if halved else 1e-3):
             text = f"texts of one batch come out otherwise than each alone (off by {off:.1g}) in this {kind}"
             raise RunFailed(text, hint='try the other `fusion.layout`, "padded" or "documents"')

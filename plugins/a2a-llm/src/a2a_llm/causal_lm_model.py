@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PretrainedConfig
 
 from a2a_core import A2AError, Fused, Tokens
@@ -18,7 +17,7 @@ from a2a_core.pretrained.tracing import freeze, tracing, unreached
 from a2a_core.pretrained.weights import load_pretrained, quiet, refill_buffers
 from a2a_llm.apart import refuse_leaks
 from a2a_llm.chunks import unreal
-from a2a_llm.documents import NAME, Documents
+from a2a_llm.documents import NAME, Documents, behind, documents_of, last, side_by_side
 from a2a_llm.unembedding import Unembedding
 from a2a_llm.vocabulary import unpack
 
@@ -56,9 +55,9 @@ class CausalLmModel(nn.Module):
         if not self.checked and not unreal(embedded):
             self.checked = True
             refuse_leaks(self.model, self.states, embedded.device)
-        hidden = self.states(embedded, text["positions"], text["lengths"])
-        ends = torch.tensor(text["lengths"]).cumsum(0) - 1
-        pooled = hidden.index_select(0, ends.to(hidden.device, non_blocking=True))
+        documents = documents_of(text)
+        hidden = self.states(embedded, text["positions"], documents)
+        pooled = last(hidden, documents)
         return Fused(inputs["size"], pooled=pooled, unembed=Unembedding(self.model), hidden=hidden)
 
     def embedded(self, encoded: Mapping[str, Tokens], text: Mapping[str, Any]) -> Tensor:
@@ -71,19 +70,17 @@ class CausalLmModel(nn.Module):
                 embedded = embedded.index_copy(0, places, values.to(embedded.dtype))
         return embedded
 
-    def states(self, embedded: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
+    def states(self, embedded: Tensor, positions: Tensor, documents: Documents) -> Tensor:
         """The last hidden states (T, C) of texts that lie one behind the other."""
         decoder = self.model.base_model
         if self.documents:
             nothing = embedded.new_ones(1, 1, 1, 1, dtype=torch.bool)  # a ready mask, so that none of T x T is made
             given = {"inputs_embeds": embedded[None], "position_ids": positions[None], "attention_mask": nothing}
-            hidden: Tensor = decoder(**given, documents=Documents(lengths), use_cache=False).last_hidden_state[0]
+            hidden: Tensor = decoder(**given, documents=documents, use_cache=False).last_hidden_state[0]
             return hidden
-        padded = pad_sequence(list(embedded.split(list(lengths))), batch_first=True)
-        mask = torch.arange(padded.shape[1]) < torch.tensor(lengths)[:, None]
-        mask = mask.to(padded.device, non_blocking=True)
-        found: Tensor = decoder(inputs_embeds=padded, attention_mask=mask.long(), use_cache=False).last_hidden_state
-        return torch.cat([row[:length] for row, length in zip(found, lengths, strict=True)])
+        padded, mask = side_by_side(embedded, documents)
+        found: Tensor = decoder(inputs_embeds=padded, attention_mask=mask, use_cache=False).last_hidden_state
+        return behind(found, documents)
 
     @torch.no_grad()
     def generate(self, encoded: Mapping[str, Tokens], inputs: Mapping[str, Any], **options: Any) -> list[list[int]]:

@@ -6,36 +6,68 @@ in half precision torch's variable-length flash attention for all at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
 
 NAME: Final = "a2a-documents"
+disable: Any = torch.compiler.disable
+"""What depends on each document's length is run as it is: compiled, there would be code for each batch."""
 HALVES: Final = (torch.bfloat16, torch.float16)
 
 
-class Documents(list[int]):
-    """The documents' lengths; `seen` counts the layers that asked for them."""
+class Documents:
+    """The documents' lengths; `seen` counts the layers that asked for them.
 
-    seen = 0
+    No list: a compiler would make other code for each, and look at none of what is not its to see.
+    """
 
     def __init__(self, lengths: Sequence[int]) -> None:
-        super().__init__(lengths)
+        self.lengths, self.seen = list(lengths), 0
         self.starts: Tensor | None = None
 
     def cumulated(self, device: torch.device) -> Tensor:
         """Where each begins, and the end (N + 1,), int32; copied to the device once a forward pass."""
         if self.starts is None:
-            ends = torch.tensor([0, *self], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+            ends = torch.tensor([0, *self.lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
             self.starts = ends.to(device, non_blocking=True)
         return self.starts
 
 
+@disable
+def documents_of(text: Mapping[str, Any]) -> Documents:
+    """Those of a batch's text."""
+    return Documents(text["lengths"])
+
+
+@disable
+def last(hidden: Tensor, documents: Documents) -> Tensor:
+    """The state (B, C) at each document's last token, of all states (T, C)."""
+    ends = torch.tensor(documents.lengths).cumsum(0) - 1
+    return hidden.index_select(0, ends.to(hidden.device, non_blocking=True))
+
+
+@disable
+def side_by_side(embedded: Tensor, documents: Documents) -> tuple[Tensor, Tensor]:
+    """Documents (T, C) padded on the right (B, longest, C), and which positions are real, as numbers."""
+    padded = pad_sequence(list(embedded.split(documents.lengths)), batch_first=True)
+    mask = torch.arange(padded.shape[1]) < torch.tensor(documents.lengths)[:, None]
+    return padded, mask.long().to(padded.device, non_blocking=True)
+
+
+@disable
+def behind(padded: Tensor, documents: Documents) -> Tensor:
+    """The real positions of (B, longest, C), one document behind the other (T, C)."""
+    return torch.cat([row[:length] for row, length in zip(padded, documents.lengths, strict=True)])
+
+
+@disable
 def attend(
     module: torch.nn.Module,
     query: Tensor,
@@ -56,7 +88,7 @@ def attend(
         query, key, value = query.to(kind), key.to(kind), value.to(kind)
     if query.is_cuda and query.dtype in HALVES and not options.get("dropout"):
         return varlen(query, key, value, documents, options.get("scaling"), window), None
-    alike = len(set(documents)) == 1
+    alike = len(set(documents.lengths)) == 1
     return (together if alike else one_by_one)(module, query, key, value, documents, window, options), None
 
 
@@ -71,7 +103,7 @@ def together(
     module: Any, query: Tensor, key: Tensor, value: Tensor, documents: Documents, window: int | None, options: dict[str, Any]
 ) -> Tensor:
     """Documents of one length, as a batch."""
-    count, length = len(documents), documents[0]
+    count, length = len(documents.lengths), documents.lengths[0]
 
     def batch(states: Tensor) -> Tensor:
         heads: Tensor = states[0]
@@ -86,7 +118,7 @@ def one_by_one(
     module: Any, query: Tensor, key: Tensor, value: Tensor, documents: Documents, window: int | None, options: dict[str, Any]
 ) -> Tensor:
     """Each document alone."""
-    found, lengths = [], list(documents)
+    found, lengths = [], documents.lengths
     for each in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True):
         mask = windowed(each[0].shape[2], window, query.device)
         found.append(stock(module, *each, mask, **options)[0])
@@ -108,7 +140,7 @@ def varlen(
     """All documents in one call of flash attention."""
     from torch.nn.attention.varlen import varlen_attn
 
-    starts, longest = documents.cumulated(query.device), max(documents)
+    starts, longest = documents.cumulated(query.device), max(documents.lengths)
     found: Any = varlen_attn(
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import AttentionInterface
 
-from a2a_llm.documents import HALVES, Documents, stock
+from a2a_llm.documents import HALVES, Documents, disable, stock
 
 NAME: Final = "a2a-flash-pieces"
 
 
+@disable
 def attend(
     module: torch.nn.Module,
     query: Tensor,
@@ -42,10 +43,10 @@ def by_length(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, pieces: Documents, options: dict[str, Any]
 ) -> Tensor:
     """Pieces of one length as a batch."""
-    cut = [states[0].split(pieces, 1) for states in (query, key, value)]
-    found: list[Tensor] = [query] * len(pieces)
-    for length in dict.fromkeys(pieces):
-        places = [place for place, each in enumerate(pieces) if each == length]
+    cut = [states[0].split(pieces.lengths, 1) for states in (query, key, value)]
+    found: list[Tensor] = [query] * len(pieces.lengths)
+    for length in dict.fromkeys(pieces.lengths):
+        places = [place for place, each in enumerate(pieces.lengths) if each == length]
         batch = [torch.stack([states[place] for place in places]) for states in cut]
         attended, _ = stock(module, batch[0], batch[1], batch[2], None, **options)
         for place, each in zip(places, attended, strict=True):
@@ -57,7 +58,7 @@ def varlen(query: Tensor, key: Tensor, value: Tensor, pieces: Documents, scaling
     """All pieces in one call of flash attention."""
     from torch.nn.attention.varlen import varlen_attn
 
-    starts, longest = pieces.cumulated(query.device), max(pieces)
+    starts, longest = pieces.cumulated(query.device), max(pieces.lengths)
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
     found: Any = varlen_attn(query, key, value, starts, starts, longest, longest, scale=scaling)
     whole: Tensor = found[None]

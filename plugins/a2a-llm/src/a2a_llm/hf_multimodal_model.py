@@ -19,7 +19,7 @@ from a2a_core.pretrained.weights import load_pretrained, refill_buffers
 from a2a_llm.apart import refuse_leaks
 from a2a_llm.causal_lm_model import name_of, told, until
 from a2a_llm.chunks import unreal
-from a2a_llm.documents import NAME, Documents
+from a2a_llm.documents import NAME, Documents, behind, documents_of, last, side_by_side
 from a2a_llm.hf_multimodal_attention import NAME as PIECES
 from a2a_llm.hf_multimodal_families import FAMILIES
 from a2a_llm.hf_multimodal_generation import stock_inputs
@@ -82,10 +82,9 @@ class HfMultimodalModel(nn.Module):
         places = {key: text["media"][key] for key in self.modalities}
         for key, found in features.items():
             embedded = embedded.index_copy(0, places[key], found.values[: len(places[key])].to(embedded.dtype))
-        hidden = self.states(embedded, self.positions(inputs), text["lengths"], deep(features, places))
-        ends = torch.tensor(text["lengths"]).cumsum(0) - 1
-        pooled = hidden.index_select(0, ends.to(hidden.device, non_blocking=True))
-        return Fused(inputs["size"], pooled=pooled, unembed=Unembedding(self.model), hidden=hidden)
+        documents = documents_of(text)
+        hidden = self.states(embedded, self.positions(inputs), documents, deep(features, places))
+        return Fused(inputs["size"], pooled=last(hidden, documents), unembed=Unembedding(self.model), hidden=hidden)
 
     def positions(self, inputs: Mapping[str, Any]) -> Tensor:
         """Of the texts one behind the other, each from 0: (T,), or (3, T) where media have them in three dimensions."""
@@ -98,27 +97,25 @@ class HfMultimodalModel(nn.Module):
         grids = {key: grids_of(inputs[key]["tensors"], merge, self.family.timestamps) for key in real}
         return spatial(line, text["lengths"], [(text["media"][key], grids[key]) for key in real])
 
-    def states(self, embedded: Tensor, positions: Tensor, lengths: Sequence[int], deep: Deep | None = None) -> Tensor:
+    def states(self, embedded: Tensor, positions: Tensor, documents: Documents, deep: Deep | None = None) -> Tensor:
         """The last hidden states (T, C) of texts that lie one behind the other; `positions` (T,) or (3, T)."""
         if self.documents:
             nothing = embedded.new_ones(1, 1, 1, 1, dtype=torch.bool)  # a ready mask, so that none of T x T is made
             one = {"inputs_embeds": embedded[None], "position_ids": positions[..., None, :], "attention_mask": nothing}
-            hidden: Tensor = self.decoder(
-                **one, **added(deep), documents=Documents(lengths), use_cache=False
-            ).last_hidden_state[0]
+            hidden: Tensor = self.decoder(**one, **added(deep), documents=documents, use_cache=False).last_hidden_state[0]
             return hidden
+        lengths = documents.lengths
         longest, starts = max(lengths), beginnings(lengths)
-        padded = pad_sequence(list(embedded.split(list(lengths))), batch_first=True)
-        mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).to(padded.device, non_blocking=True)
-        side_by_side = {"inputs_embeds": padded, "attention_mask": mask.long()}
+        padded, mask = side_by_side(embedded, documents)
+        given = {"inputs_embeds": padded, "attention_mask": mask}
         if positions.dim() == 2:
-            side_by_side["position_ids"] = pad_sequence(list(positions.T.split(list(lengths))), True).permute(2, 0, 1)
+            given["position_ids"] = pad_sequence(list(positions.T.split(lengths)), True).permute(2, 0, 1)
         if deep is not None:
             shifts = [torch.full((length,), row * longest - starts[row]) for row, length in enumerate(lengths)]
             shift = torch.cat(shifts).to(padded.device, non_blocking=True)
             deep = deep._replace(places=deep.places + shift[deep.places])
-        found: Tensor = self.decoder(**side_by_side, **added(deep), use_cache=False).last_hidden_state
-        return torch.cat([row[:length] for row, length in zip(found, lengths, strict=True)])
+        found: Tensor = self.decoder(**given, **added(deep), use_cache=False).last_hidden_state
+        return behind(found, documents)
 
     @torch.no_grad()
     def generate(self, encoded: Mapping[str, Tokens], inputs: Mapping[str, Any], **options: Any) -> list[list[int]]:

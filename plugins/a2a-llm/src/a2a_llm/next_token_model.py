@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from a2a_llm.chunks import chunks, linear, reckon
+from a2a_llm.documents import disable
 
 
 class Formula(NamedTuple):
@@ -49,6 +50,7 @@ class NextTokens(nn.Module):
         """The sum of the weights of supervised places."""
         return {"next_token": float(targets["weights"].double().sum()) if "weights" in targets else 0.0}
 
+    @disable
     def forward(self, outputs: Mapping[str, Any], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`hidden` (S, C), `unembed`; `labels` (S,), `weights` (S,)."""
         hidden, unembed = outputs["hidden"], outputs["unembed"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from a2a_core import A2AError, RunFailed
+from a2a_llm.documents import Documents
 from a2a_llm.hf_multimodal import HfMultimodal
 from a2a_llm.hf_multimodal_model import grids_of
 from a2a_llm.hf_multimodal_positions import spatial
@@ -135,7 +136,7 @@ def test_what_cannot_be_is_said(kit, parts):
 def test_a_model_that_leaks_is_refused_at_its_first_step(kit, monkeypatch, parts):
     config, module, _ = parts("qwen2_5_vl")
     stock = module.states
-    leaky = lambda embedded, positions, lengths, deep=None: stock(embedded, positions, [sum(lengths)], deep)  # noqa: E731
+    leaky = lambda embedded, positions, each, deep=None: stock(embedded, positions, Documents([sum(each.lengths)]), deep)  # noqa: E731
     monkeypatch.setattr(module, "states", leaky)
     with pytest.raises(RunFailed, match="otherwise than each alone"):
         module({}, kit.batch(config, kit.rows))
