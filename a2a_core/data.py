@@ -287,7 +287,8 @@ def absent(rows: Rows, parts: Parts) -> list[str]:
             missing = all(value is None or value == [] for value in rows.column(field))
         except KeyError as error:
             raise A2AError(
-                f"encoder `{key}` reads field `{field}`: {error.args[0]}", hint=f"set `encoders.{key}.field`"
+                f"encoder `{key}` reads field `{field}`: {error.args[0]}",
+                hint=f"set `encoders.{key}.field`, or leave the encoder out: `--without encoders.{key}`",
             ) from None
         if missing:
             found.append(f"encoder `{key}` reads field `{field}`, which is empty in every row")

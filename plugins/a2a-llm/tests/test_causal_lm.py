@@ -172,3 +172,19 @@ def test_a_model_that_generates_from_ids_alone_does(language_config, texts):
     assert got[0] == wanted[0, 4:].tolist()
     with pytest.raises(A2AError, match="cannot go on from media"):
         module.generate({}, texts(*rows, media={"image": [1, 2]}), max_new_tokens=4)
+
+
+def test_compiled_code_serves_texts_of_any_length(language_config, texts):
+    module = CausalLmModel(language_config("llama"))
+    compiled = torch.compile(module, backend="eager")
+    frames = torch._dynamo.utils.counters["frames"]
+
+    def step(number):
+        rows = [list(range(1, 3 + number + 2 * place)) for place in range(2 + number % 3)]
+        compiled({}, texts(*rows)).hidden.sum().backward()
+        return frames["total"]
+
+    torch._dynamo.reset()
+    warm = max(step(number) for number in range(5))
+    assert [step(number) for number in range(5, 17)] == [warm] * 12
+    torch._dynamo.reset()

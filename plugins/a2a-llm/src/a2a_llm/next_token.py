@@ -23,7 +23,8 @@ class NextToken(LossConfig):
         w ((1 - e) (-log p_y) + e / V sum_v (-log p_v) + z log(Z)^2)        (arXiv 1512.00567, section 7; 2204.02311, section 5)
 
     and the sum is divided by the sum of all w. Logits are made in chunks, and their gradient in the same pass: those of all
-    places never exist together, and nothing is computed twice. In float32, whatever the arithmetic of the model.
+    places never exist together, and nothing is computed twice. Softmax and loss are in float32, whatever the arithmetic of
+    the model; the products with the output layer are in the model's, but for float16, in which they would lose too much.
     """
 
     name = "next-token"
