@@ -174,6 +174,7 @@ def test_a_model_that_generates_from_ids_alone_does(language_config, texts):
         module.generate({}, texts(*rows, media={"image": [1, 2]}), max_new_tokens=4)
 
 
+@pytest.mark.filterwarnings("ignore")  # dynamo's own
 def test_compiled_code_serves_texts_of_any_length(language_config, texts):
     module = CausalLmModel(language_config("llama"))
     compiled = torch.compile(module, backend="eager")
