@@ -36,7 +36,7 @@ class ChatRows:
     def column(self, field: str) -> Iterator[Any]:
         """See Rows."""
         if not any(field in row.fields for row in self._every()):
-            names = dict.fromkeys(name for row in self._every() for name in row.fields)
+            names = dict.fromkeys(name for row in self._every() for name in row.fields if name != UNREADABLE)
             raise KeyError(f"no row of {self._rows} has a field `{field}`; there is {', '.join(f'`{name}`' for name in names)}")
         return (row.fields.get(field) for row in self._every())
 

@@ -173,5 +173,8 @@ def refuse_endless(template: Template, tokenizer: Any) -> None:
     what = f"`{end}`, which is no token of the tokenizer" if end else "the end-of-text token, and the tokenizer has none"
     raise A2AError(
         f"the template {template.name} ends an answer with {what}",
-        hint="choose a template that the tokenizer knows; `plain` and `vicuna` end answers with its end of text",
+        hint=(
+            "choose a template that the tokenizer knows (`plain` and `vicuna` end answers with its end of text), "
+            "or add the tokens: `fusion.extra_tokens`"
+        ),
     )
