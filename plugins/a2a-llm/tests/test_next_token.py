@@ -190,3 +190,25 @@ def test_a_second_way_back_says_why_it_cannot():
     total.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="made once"):
         total.backward()
+
+
+def test_what_a_trace_reckons_takes_no_memory_under_autocast_either():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, given=(), options=None):
+            nonlocal largest
+            made = operation(*given, **(options or {}))
+            if isinstance(made, torch.Tensor):
+                largest = max(largest, made.untyped_storage().nbytes())
+            return made
+
+    with FakeTensorMode():
+        layer, hidden = nn.Linear(8, 1 << 16, bias=False), torch.zeros(4096, 8, requires_grad=True)
+        targets = {"labels": torch.zeros(4096, dtype=torch.long), "weights": torch.ones(4096)}
+        with Watch(), torch.autocast("cpu", torch.bfloat16):
+            NextTokens(0, 0)({"hidden": hidden, "unembed": layer}, targets)["next_token"].backward()
+    assert largest == 4 * chunks.LOGITS  # one chunk's, in float32

@@ -54,5 +54,6 @@ def reckon(unembed: Any, hidden: Tensor, passes: int) -> None:
     rest = hidden.shape[0] - rows_of(unembed, hidden) if unreal(hidden) and hidden.shape[0] else 0
     if rest > 0:
         one, inner = hidden.new_empty(1, 1), rest * hidden.shape[1]
-        for _ in range(passes):
-            torch.mm(one.expand(1, inner), one.expand(inner, vocabulary(unembed, hidden)))
+        with torch.autocast(hidden.device.type, enabled=False):  # which would copy what has no memory
+            for _ in range(passes):
+                torch.mm(one.expand(1, inner), one.expand(inner, vocabulary(unembed, hidden)))
