@@ -28,8 +28,8 @@ class ChatCollator(CollatorConfig):
     `plain` (contents alone), `qwen2` and `vicuna` (LLaVA-1.5's). Supervised is what the template has between
     `{% generation %}` and `{% endgeneration %}`: the answer and the token that ends it. In a template without these marks it
     is what each answer adds to the text of the messages before it, up to all that the template puts behind it; where the
-    template rewrites earlier messages that cannot be told, and is an error. Text is tokenised once, as a whole: what looks like a
-    special token in a content is one, as in transformers.
+    template rewrites earlier messages that cannot be told, and is an error. Text is tokenised once, as a whole:
+    what looks like a special token in a content is one, as in transformers.
 
     A message may have a `weight`, by which its tokens' loss is multiplied (0: it is context alone), and a `tag`. A medium's
     own tokens are never supervised; where several encoders read its modality, it becomes the tokens of each, in the order of
