@@ -51,7 +51,8 @@ def tests(session: nox.Session) -> None:
     """The whole test suite; `nox -s tests -- plugins/a2a-text -k embedding` runs a part."""
     install(session, *dev())
     workers = os.environ.get("A2A_TEST_WORKERS", str(min(4, os.cpu_count() or 1)))
-    session.run("pytest", "-q", "-n", workers, *session.posargs, env=PLAIN)
+    even = ("--dist", "worksteal")  # slow tests lie side by side: who is done takes some of them
+    session.run("pytest", "-q", "-n", workers, *even, *session.posargs, env=PLAIN)
 
 
 @nox.session

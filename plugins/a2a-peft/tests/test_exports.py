@@ -17,7 +17,7 @@ from a2a_core import A2AError, RunFailed, Tokens, option
 from a2a_core.data import Collate
 from a2a_core.formats import chosen, example, export_as, offers, outputs
 from a2a_core.model import A2AModel
-from a2a_core.plugins import Catalog, Plugin
+from a2a_core.plugins import Catalog, Plugin, owners
 from a2a_core.recipe import Parts
 from a2a_core.testing.reference import ReferenceEncoder, ReferenceFusion, ReferenceHead
 from a2a_peft.freeze import FreezeAdapter
@@ -63,6 +63,13 @@ class Nothing:
 
 COLLATE = Collate(Nothing())  # type: ignore[arg-type]
 LORA = LoraAdapter(part="encoders.it", r=3, alpha=5.0, targets=("query", "value", "output.dense"))
+
+
+@pytest.fixture(autouse=True)
+def of_no_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests before these may have offered the kit's parts as plugins of their own, which are gone."""
+    for cls in (BertEncoder, ReferenceEncoder, ReferenceFusion, ReferenceHead):
+        monkeypatch.delitem(owners, cls, raising=False)
 
 
 def made(*adapters: Any, path: Path | None = None) -> A2AModel:
