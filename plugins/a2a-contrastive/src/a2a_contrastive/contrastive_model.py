@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from a2a_contrastive.align_model import present
-from a2a_contrastive.ranks import all_rows, world_size
 from a2a_core.errors import A2AError
+from a2a_core.gathering import all_rows, world_size
 
 LONELY = 100
 """Steps in a row without two pairs: no chance any more."""
