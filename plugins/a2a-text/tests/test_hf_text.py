@@ -13,7 +13,9 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from a2a_core import A2AError, Tokens
 from a2a_core.recipe import plain
+from a2a_text.embedding import EmbeddingEncoder
 from a2a_text.hf_text import HfTextEncoder
+from a2a_text.token_embedding import TokenEmbeddingEncoder
 
 SIZES = {"vocab_size": 300, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 T5 = {"vocab_size": 300, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2}
@@ -150,6 +152,18 @@ def test_ids_are_those_of_the_models_own_tokenizer_or_of_the_one_named(tmp_path:
     other = HfTextEncoder(path=path, tokenizer=bare).processor()
     assert other("the mat").tensors["input_ids"].tolist() == [9, 40]
     assert other("").tensors["input_ids"].tolist() == [2]
+
+
+def test_a_prefix_for_every_encoder_of_text(tmp_path: Path, words: Path) -> None:
+    """A way of reading: where weights are shared it may be another."""
+    path = saved("bert", tmp_path / "model", words)
+    for encoder in (
+        HfTextEncoder(path=path, prefix="the "),
+        EmbeddingEncoder(tokenizer=words, prefix="the "),
+        TokenEmbeddingEncoder(path=path, prefix="the "),
+    ):
+        assert encoder.resolved().processor()("cat").tensors["input_ids"].tolist() == [2, 9, 5, 3]
+        assert {"prefix", "truncate", "field"} <= encoder.reading
 
 
 def test_bytes_without_a_tokenizer() -> None:

@@ -15,9 +15,11 @@ from a2a_text.tokenization import BYTE_VOCABULARY, TextProcessor, largest_id, pa
 BYT5 = ByT5Tokenizer(extra_ids=0)
 
 
-def processor(tokenizer: Path | None = None, max_length: int | None = 16, truncate: bool = False) -> TextProcessor:
+def processor(
+    tokenizer: Path | None = None, max_length: int | None = 16, truncate: bool = False, prefix: str = ""
+) -> TextProcessor:
     data = unpack(pack(tokenizer)) if tokenizer else None
-    return TextProcessor(data, pad_id=0, empty_id=7, max_length=max_length, truncate=truncate)
+    return TextProcessor(data, pad_id=0, empty_id=7, max_length=max_length, truncate=truncate, prefix=prefix)
 
 
 def ids(made: TextProcessor, text: str) -> list[int]:
@@ -115,3 +117,24 @@ def test_what_is_no_tokenizer_is_said(tmp_path: Path) -> None:
         (tmp_path / "tokenizer.json").write_bytes(content)
         with pytest.raises(A2AError, match=r"is no tokenizer\.json that the tokenizers library reads"):
             pack(tmp_path)
+
+
+def test_a_prefix_stands_before_every_text(words: Path) -> None:
+    assert ids(processor(prefix="q: "), "ab") == BYT5("q: ab")["input_ids"]
+    assert ids(processor(words, prefix="the "), "cat") == ids(processor(words), "the cat") == [2, 9, 5, 3]
+    assert ids(processor(words, prefix="the"), "") == [2, 9, 3]
+
+
+def test_a_prefix_counts_and_is_never_cut(words: Path) -> None:
+    with pytest.raises(ValueError, match="7 tokens, and `max_length` is 6"):
+        processor(max_length=6, prefix="q: ")("abc")
+    assert ids(processor(max_length=6, truncate=True, prefix="q: "), "abc") == BYT5("q: ab")["input_ids"]
+    assert ids(processor(words, max_length=5, truncate=True, prefix="the cat "), "sat on the mat") == [2, 9, 5, 7, 3]
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+def test_a_prefix_that_leaves_no_room_is_refused(words: Path, truncate: bool) -> None:
+    with pytest.raises(A2AError, match="`max_length` = 4 leaves no room behind `prefix`, which makes 4 tokens itself"):
+        processor(max_length=4, truncate=truncate, prefix="q: ")
+    with pytest.raises(A2AError, match="`max_length` = 4 leaves no room behind `prefix`, which makes 4 tokens itself"):
+        processor(words, max_length=4, truncate=truncate, prefix="the cat")

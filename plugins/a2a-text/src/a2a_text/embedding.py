@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import attrs
 
 from a2a_core import EncoderConfig, option
-from a2a_text.tokenization import BYTE_VOCABULARY, PAD, TextProcessor, largest_id, pack, tokenizer_file, unpack
+from a2a_text.tokenization import BYTE_VOCABULARY, PAD, PREFIX, TextProcessor, largest_id, pack, tokenizer_file, unpack
 
 if TYPE_CHECKING:
     from typing import Self
@@ -30,12 +30,14 @@ class EmbeddingEncoder(EncoderConfig):
 
     name: ClassVar[str] = "embedding"
     modality: ClassVar[str] = "text"
+    reading: ClassVar[frozenset[str]] = EncoderConfig.reading | {"prefix", "truncate"}
 
     width: int = option("channels of a token", default=128, gt=0)
     layers: int = option("transformer layers (0: embeddings and positions alone)", default=2, ge=0)
     num_heads: int = option("attention heads; they divide `width`", default=4, gt=0)
     max_length: int = option("most tokens of a text, special tokens included", default=512, ge=2)
     truncate: bool = option("drop the tail of a longer text instead of refusing it", default=False)
+    prefix: str = option(PREFIX, default="")
     dropout: float = option("probability of dropping an activation in training", default=0.1, ge=0, lt=1)
     tokenizer: Path | None = option("a tokenizer.json, or a directory with one (none: UTF-8 bytes)", default=None)
     tokenizer_data: str = option("the tokenizer.json itself, packed; filled in by a2a when a model is saved", default="")
@@ -59,7 +61,14 @@ class EmbeddingEncoder(EncoderConfig):
         data = self.resolved().tokenizer_data
         tokenizer = unpack(data) if data else None
         pad_id = largest_id(tokenizer) + 1 if tokenizer else PAD
-        return TextProcessor(tokenizer, pad_id=pad_id, empty_id=pad_id, max_length=self.max_length, truncate=self.truncate)
+        return TextProcessor(
+            tokenizer,
+            pad_id=pad_id,
+            empty_id=pad_id,
+            max_length=self.max_length,
+            truncate=self.truncate,
+            prefix=self.prefix,
+        )
 
     def build(self) -> nn.Module:
         """The module; with a tokenizer the embedding has one row more than its largest id, for padding."""

@@ -11,7 +11,17 @@ import attrs
 from a2a_core import A2AError, EncoderConfig, option
 from a2a_core.pretrained import check_source
 from a2a_text.embedding import EXAMPLES
-from a2a_text.tokenization import BYTE_VOCABULARY, EOS, PAD, TextProcessor, largest_id, pack, tokenizer_file, unpack
+from a2a_text.tokenization import (
+    BYTE_VOCABULARY,
+    EOS,
+    PAD,
+    PREFIX,
+    TextProcessor,
+    largest_id,
+    pack,
+    tokenizer_file,
+    unpack,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -35,12 +45,14 @@ class HfTextEncoder(EncoderConfig):
     is b + 3): its `vocab_size` must be at least 259, its `pad_token_id` and `eos_token_id` become 0 and 1. A text of no
     tokens becomes one special token: begin, end or padding, the first that the model has.
 
-    A text longer than `max_length` is an error; with `truncate` its tail is dropped, special tokens at the end kept.
+    `prefix` is put before every text ("query: ", an instruction); it counts in `max_length` and is never cut. A text longer
+    than `max_length` is an error; with `truncate` its tail is dropped, special tokens at the end kept.
     A saved model carries its config and its tokenizer and needs the directory no more.
     """
 
     name: ClassVar[str] = "hf-text"
     modality: ClassVar[str] = "text"
+    reading: ClassVar[frozenset[str]] = EncoderConfig.reading | {"max_length", "prefix", "truncate"}
 
     path: Path | None = option("a directory with a saved model", default=None)
     config: dict[str, Any] = option(
@@ -56,6 +68,7 @@ class HfTextEncoder(EncoderConfig):
         "most tokens of a text, special tokens included (none: as many as the model has positions)", default=None, ge=2
     )
     truncate: bool = option("drop the tail of a longer text instead of refusing it", default=False)
+    prefix: str = option(PREFIX, default="")
     tokenizer_data: str = option("the tokenizer.json itself, packed; filled in by a2a when a model is saved", default="")
 
     def check(self) -> None:
@@ -106,6 +119,7 @@ class HfTextEncoder(EncoderConfig):
             empty_id=first,
             max_length=whole.max_length,
             truncate=self.truncate,
+            prefix=self.prefix,
         )
 
     def build(self) -> nn.Module:

@@ -11,7 +11,7 @@ import attrs
 from a2a_core import A2AError, EncoderConfig, option
 from a2a_text.embedding import EXAMPLES
 from a2a_text.embedding_matrix import SINGLE, find_matrix, refuse_without_safetensors
-from a2a_text.tokenization import TextProcessor, largest_id, pack, tokenizer_file, unpack
+from a2a_text.tokenization import PREFIX, TextProcessor, largest_id, pack, tokenizer_file, unpack
 
 if TYPE_CHECKING:
     from typing import Self
@@ -42,6 +42,7 @@ class TokenEmbeddingEncoder(EncoderConfig):
 
     name: ClassVar[str] = "token-embedding"
     modality: ClassVar[str] = "text"
+    reading: ClassVar[frozenset[str]] = EncoderConfig.reading | {"max_length", "prefix", "truncate"}
 
     path: Path = option("a directory with a saved model")
     tokenizer: Path | None = option("a tokenizer.json, or a directory with one (none: that of `path`)", default=None)
@@ -49,6 +50,7 @@ class TokenEmbeddingEncoder(EncoderConfig):
     freeze_matrix: bool = option("keep the matrix as it was read, and train the linear layer alone", default=False)
     max_length: int | None = option("most tokens of a text, special tokens included (none: any number)", default=None, ge=2)
     truncate: bool = option("drop the tail of a longer text instead of refusing it", default=False)
+    prefix: str = option(PREFIX, default="")
     tokenizer_data: str = option(f"the tokenizer.json itself, packed; {FILLED}", default="")
     rows: int = option(f"rows of the matrix; {FILLED}", default=0, ge=0)
     columns: int = option(f"its columns; {FILLED}", default=0, ge=0)
@@ -95,6 +97,7 @@ class TokenEmbeddingEncoder(EncoderConfig):
             empty_id=whole.empty_id,
             max_length=self.max_length,
             truncate=self.truncate,
+            prefix=self.prefix,
         )
 
     def build(self) -> nn.Module:

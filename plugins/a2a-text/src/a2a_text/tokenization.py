@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PAD, EOS, FIRST_BYTE = 0, 1, 3
 BYTE_VOCABULARY = FIRST_BYTE + 256
 """The ids of ByT5 (arXiv 2105.13626, section 3): pad 0, end of text 1, unknown 2 (never used), byte b is b + 3."""
+PREFIX = "put before every text, as it is: an instruction, such as `query: ` of E5; it counts in `max_length` and is never cut"
 
 
 def tokenizer_file(path: Path) -> Path:
@@ -63,21 +64,37 @@ class TextProcessor:
 
     With a tokenizer its special tokens are added; without one, bytes and an end of text. What is longer than `max_length`
     is a ValueError, or with `truncate` loses its tail (special tokens at the end stay; bytes may be cut inside a character).
-    A text of no tokens at all becomes the one token `empty_id`.
+    A text of no tokens at all becomes the one token `empty_id`. `prefix` is put before every text, as it is, and never cut:
+    A2AError where it leaves no room for a text.
     """
 
     deterministic = True
 
     def __init__(
-        self, tokenizer: Tokenizer | None, *, pad_id: int, empty_id: int, max_length: int | None, truncate: bool
+        self,
+        tokenizer: Tokenizer | None,
+        *,
+        pad_id: int,
+        empty_id: int,
+        max_length: int | None,
+        truncate: bool,
+        prefix: str = "",
     ) -> None:
-        self.tokenizer, self.pad_id, self.empty_id = tokenizer, pad_id, empty_id
+        self.tokenizer, self.pad_id, self.empty_id, self.prefix = tokenizer, pad_id, empty_id, prefix
         self.max_length, self.truncate = max_length, truncate
-        if tokenizer is not None and truncate and max_length is not None:
-            specials = tokenizer.num_special_tokens_to_add(False)
-            if max_length <= specials:
-                raise A2AError(f"`max_length` = {max_length} leaves no room: the tokenizer adds {specials} special tokens")
-            tokenizer.enable_truncation(max_length)
+        if max_length is not None:
+            self._make_room(max_length)
+
+    def _make_room(self, max_length: int) -> None:
+        """Switch the tokenizer's truncation on; A2AError where nothing of a text would be left."""
+        specials = 1 if self.tokenizer is None else self.tokenizer.num_special_tokens_to_add(False)
+        if self.truncate and max_length <= specials:
+            raise A2AError(f"`max_length` = {max_length} leaves no room: the tokenizer adds {specials} special tokens")
+        taken = len(self._tokenized(self.prefix)) if self.prefix else 0
+        if taken >= max_length:
+            raise A2AError(f"`max_length` = {max_length} leaves no room behind `prefix`, which makes {taken} tokens itself")
+        if self.truncate and self.tokenizer is not None:
+            self.tokenizer.enable_truncation(max_length)
 
     def __call__(self, raw: Any) -> Item:
         """Tokenise one text; ValueError for what is no text, and for a text that is too long."""
@@ -90,20 +107,22 @@ class TextProcessor:
         if not isinstance(raw, str):
             raise ValueError(f"a text must be a string, got {type(raw).__name__}")
         try:
-            encoded = raw.encode("utf-8")
+            raw.encode("utf-8")
         except UnicodeEncodeError as error:
             raise ValueError(f"the text is not valid Unicode: {error.reason} at character {error.start}") from None
-        if self.tokenizer is not None:
-            ids = self.tokenizer.encode(raw).ids
-        else:
-            end = self.max_length - 1 if self.truncate and self.max_length is not None else None
-            ids = [byte + FIRST_BYTE for byte in encoded[:end]] + [EOS]
+        ids = self._tokenized(self.prefix + raw)
         if self.max_length is not None and len(ids) > self.max_length:
             raise ValueError(
                 f"the text makes {len(ids)} tokens, and `max_length` is {self.max_length}: "
                 "raise it, shorten the text, or set `truncate = true` to drop its tail"
             )
         return ids
+
+    def _tokenized(self, text: str) -> list[int]:
+        if self.tokenizer is not None:
+            return list(self.tokenizer.encode(text).ids)
+        end = self.max_length - 1 if self.truncate and self.max_length is not None else None
+        return [byte + FIRST_BYTE for byte in text.encode("utf-8")[:end]] + [EOS]
 
     def pad(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """`input_ids` (N, T) int64, padded on the right, and `attention_mask` (N, T) bool."""
