@@ -5,7 +5,6 @@ Config classes import no torch: modules are imported inside `build`, processors 
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -13,22 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from a2a_core.errors import A2AError
 from a2a_core.options import Component, option
-from a2a_core.structures import Batch, Medium, Output, Plan, Processor, Row, Sample, TargetProcessor, TextProcessor, Widths
+from a2a_core.runners import BackendConfig, CallbackConfig, Fit, TrainerConfig
+from a2a_core.structures import Batch, Medium, Output, Processor, Row, Sample, TargetProcessor, TextProcessor, Widths
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
     from torch import Tensor, nn
-    from torch.optim import Optimizer
-    from transformers import TrainerCallback
 
     from a2a_core.data import Collate
-    from a2a_core.errors import Problem
     from a2a_core.export import Exporter
-    from a2a_core.job import Job, Result
     from a2a_core.model import A2AModel
-    from a2a_core.recipe import Recipe
 
 Column = Callable[[str], Iterable[Any]]
 """A field's values in the training rows."""
@@ -70,6 +65,14 @@ class EncoderConfig(Component):
     field: str = option(
         "the row's field that it reads; a list of files or texts is several items (empty: the table's name)", default=""
     )
+    reading: ClassVar[frozenset[str]] = frozenset({"field", "optional", "cache", "cache_dtype"})
+    """Options that say how rows are read, not what the weights are: those that may differ where `like` shares weights."""
+    like: str = option(
+        "another encoder whose weights it shares, and whose options it has but for how rows are read",
+        default="",
+        refers_to="encoders",
+    )
+    optional: bool = option("no row needs to have it: a field that is missing everywhere is no error", default=False)
     freeze: bool = option("keep the weights as they are", default=False)
     cache: Literal["auto", True, False] = option(
         "compute a frozen encoder's tokens once, and keep them for later epochs and runs", default="auto"
@@ -100,6 +103,7 @@ class RecordingConfig(EncoderConfig):
     """An encoder of recordings, media that last: a row may say which seconds of one count (see Segment)."""
 
     reads: ClassVar[Literal["value", "file"]] = "file"
+    reading: ClassVar[frozenset[str]] = EncoderConfig.reading | {"start", "end"}
     start: str = option("the row's field with the second that its segment starts at (empty: no segments)", default="start")
     end: str = option("the row's field with the second that its segment ends at", default="end")
 
@@ -168,6 +172,10 @@ class HeadConfig(Component):
         """A self-contained copy: what must be learned from the training rows (class names) is filled in."""
         return self
 
+    def knowing(self, encoders: Mapping[str, EncoderConfig]) -> Self:
+        """A copy, of a resolved one, that keeps what it must know of the encoders: their fields, who shares weights."""
+        return self
+
     def processor(self) -> TargetProcessor | None:
         """Encodes a row's target; None for a head without."""
         return None
@@ -197,6 +205,18 @@ class LossConfig(Component):
     def resolved(self, head: HeadConfig, column: Column) -> Self:
         """As HeadConfig.resolved (how frequent a class is); `head` is the resolved head that it judges."""
         return self
+
+    def beside(self) -> Mapping[str, str]:
+        """Other heads whose outputs it reads, by prefix: `forward` finds them in `outputs` as `<prefix>/<name>`."""
+        return {}
+
+    def least(self) -> int:
+        """Rows that a step must have: more than one where rows are compared with one another alone."""
+        return 1
+
+    def distinct(self, head: HeadConfig) -> str:
+        """The row's field whose value no two rows of a step may share, by the resolved head; empty: they may share any."""
+        return ""
 
     @abstractmethod
     def build(self, head: HeadConfig) -> nn.Module:
@@ -299,84 +319,6 @@ class AdapterConfig(Component):
         return {}
 
 
-class Fit(Protocol):
-    """What a trainer builds."""
-
-    def fit(self) -> Result:
-        """Train to the end, or to where it was interrupted."""
-
-
-class TrainerConfig(Component):
-    """The run: `[trainer]`."""
-
-    kind = "trainer"
-
-    @abstractmethod
-    def build(self, job: Job) -> Fit:
-        """The trainer of a job."""
-
-    def misfits(self, recipe: Recipe) -> Iterable[tuple[str, Problem]]:
-        """Its keys that do not fit the recipe's other tables, each with why; asked where a recipe is read for a run."""
-        return ()
-
-    def refuse(self, recipe: Recipe, model: nn.Module) -> None:
-        """A2AError for what it cannot train; runs on the meta device, too."""
-
-    def passes(self, rows: int) -> float:
-        """How often it reads each of so many training rows, as far as it knows: features are kept if more than once."""
-        return math.inf
-
-    def plan(self) -> Plan:
-        """What it holds at once. This, `grouped` and `build_optimizer` are for `a2a check --deep`."""
-        return Plan()
-
-    def grouped(self, model: nn.Module) -> Mapping[str, str]:
-        """Each trainable parameter's optimizer group, by name; A2AError where groups do not fit the model."""
-        return {name: "" for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-    def build_optimizer(self, model: nn.Module) -> Optimizer:
-        """The optimizer of a model's trainable parameters, whose states are measured; A2AError where it cannot be had."""
-        from torch.optim import AdamW
-
-        return AdamW([parameter for parameter in model.parameters() if parameter.requires_grad])
-
-
-class BackendConfig(Component):
-    """Where the ranks live: `[backend]`. Launches them, configures each, and states what must then be true."""
-
-    kind = "backend"
-
-    def joined(self) -> bool:
-        """This process is a rank already (the only one, or one that torchrun started)."""
-        return True
-
-    def launch(self, command: Sequence[str], folder: Path) -> None:
-        """Start the ranks, each running `command`, and wait; RunFailed says which rank failed and why."""
-
-    def setup(self) -> None:
-        """Prepare this rank before any tensor is made: threads, device, process group."""
-
-    def arguments(self) -> Mapping[str, Any]:
-        """What it sets of transformers' TrainingArguments."""
-        return {}
-
-    def verify(self, state: Mapping[str, Any]) -> None:
-        """Compare what runs (`world_size`, `device`, `distributed_type`, `wrapper`) with what was asked for; RunFailed."""
-
-    def teardown(self) -> None:
-        """Leave the process group."""
-
-
-class CallbackConfig(Component):
-    """What happens along the way: `[callbacks.<key>]`."""
-
-    kind = "callback"
-
-    @abstractmethod
-    def build(self, job: Job) -> TrainerCallback:
-        """A transformers callback."""
-
-
 KINDS: dict[str, type[Component]] = {
     base.kind: base
     for base in (
@@ -395,4 +337,24 @@ KINDS: dict[str, type[Component]] = {
     )
 }
 
-__all__ = [*(base.__name__ for base in KINDS.values()), "KINDS", "Batch", "Fit", "Metric", "Output", "RecordingConfig", "Rows"]
+__all__ = [
+    "KINDS",
+    "AdapterConfig",
+    "BackendConfig",
+    "Batch",
+    "CallbackConfig",
+    "CollatorConfig",
+    "EncoderConfig",
+    "Fit",
+    "FusionConfig",
+    "HeadConfig",
+    "LossConfig",
+    "Metric",
+    "MetricConfig",
+    "Output",
+    "ProjectorConfig",
+    "RecordingConfig",
+    "Rows",
+    "SourceConfig",
+    "TrainerConfig",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -177,7 +177,9 @@ class Batches(Sampler[list[int]]):
     """One rank's batches of an epoch: a function of seed and epoch alone, each row exactly once over all ranks.
 
     Every rank has the same number of batches; in the last, ranks may have fewer rows than others, or none. Where rows were
-    put into `groups` (packed, say), `length` and `batch_size` count those, and only rows in one are read.
+    put into `groups` (packed, say), `length` and `batch_size` count those, and only rows in one are read. No two rows of one
+    of `keys`, a number for each row, come together in one step over all ranks: a key that is more frequent than there are
+    steps makes more, and smaller, ones.
     """
 
     def __init__(
@@ -189,26 +191,46 @@ class Batches(Sampler[list[int]]):
         rank: int = 0,
         ranks: int = 1,
         groups: Sequence[Sequence[int]] | None = None,
+        keys: Sequence[int] | None = None,
     ) -> None:
         self.length, self.batch_size, self.shuffle, self.seed = length, batch_size, shuffle, seed
         self.rank, self.ranks, self.epoch, self.groups = rank, ranks, 0, groups
+        self.keys = None if keys is None else torch.tensor(keys, dtype=torch.int64)
+        self.steps = -(-length // (batch_size * ranks))
+        if self.keys is not None and length:
+            self.steps = max(self.steps, int(self.keys.unique(return_counts=True)[1].max()))
 
     def set_epoch(self, epoch: int) -> None:
         """Another epoch, another order."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.length // (self.batch_size * self.ranks))
+        return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.arange(self.length)
+        generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
         if self.shuffle:
-            generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
             order = torch.randperm(self.length, generator=generator)
-        together = self.batch_size * self.ranks
-        for start in range(0, self.length, together):
-            chosen = order[start + self.rank : start + together : self.ranks].tolist()
+        for step in self.dealt(order, generator):
+            chosen = step[self.rank :: self.ranks].tolist()
             yield chosen if self.groups is None else [row for group in chosen for row in self.groups[group]]
+
+    def dealt(self, order: torch.Tensor, generator: torch.Generator) -> Iterable[torch.Tensor]:
+        """The rows of each step, over all ranks."""
+        if self.keys is None:
+            together = self.batch_size * self.ranks
+            return (order[start : start + together] for start in range(0, self.length, together))
+        if not self.length:
+            return ()
+        # rows of one key one behind the other, keys in an order of chance: dealt out like cards, no step gets two of a key
+        _, key = self.keys[order].unique(return_inverse=True)
+        if self.shuffle:
+            key = torch.randperm(int(key.max()) + 1, generator=generator)[key]
+        row = order[key.argsort(stable=True)]
+        steps = [row[step :: self.steps] for step in range(self.steps)]
+        turn = torch.randperm(self.steps, generator=generator) if self.shuffle else torch.arange(self.steps)
+        return (steps[step] for step in turn.tolist())
 
 
 class Loader(DataLoader[Any]):
@@ -270,7 +292,8 @@ def collator(
     config: Any, parts: Parts, labelled: bool = True, processors: Mapping[str, Processor] = MappingProxyType({})
 ) -> Collate:
     """The recipe's collator for a model's parts; `processors` stand in for encoders' own."""
-    lengths = {key: projector.length for key, projector in parts.projectors.items()}
+    projectors = {key: parts.projector(key) for key in parts.encoders}
+    lengths = {key: projector.length for key, projector in projectors.items() if projector is not None}
     every = media(parts)
     chosen = {key: processors.get(key) or each.processor for key, each in every.items()}
     modalities = {key: each.modality for key, each in every.items()}
@@ -283,6 +306,8 @@ def absent(rows: Rows, parts: Parts) -> list[str]:
     found = []
     for key, encoder in parts.encoders.items():
         field = encoder.field or key
+        if encoder.optional:
+            continue
         try:
             missing = all(value is None or value == [] for value in rows.column(field))
         except KeyError as error:

@@ -140,7 +140,8 @@ def example(model: A2AModel) -> dict[str, Any]:
         none = torch.zeros(1, dtype=torch.int64)
         inputs[key] = {"tensors": tensors, "row": none, "slot": none, "slots": 1}
         if text is not None:
-            length = parts.projectors[key].length(item.length) if key in parts.projectors else item.length
+            projector = parts.projector(key)
+            length = item.length if projector is None else projector.length(item.length)
             own, is_own = text.expanded(medium.modality, item, length)
             places[key] = torch.tensor(is_own).nonzero()[:, 0] + len(ids)
             ids = [*ids, *own, ids[0]]

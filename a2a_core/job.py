@@ -163,7 +163,9 @@ def resolve(recipe: Recipe, rows: Rows) -> Parts:
             return part
 
     encoders = {key: resolved(f"encoders.{key}", part) for key, part in recipe.encoders.items()}
-    heads: dict[str, HeadConfig] = {key: resolved(f"heads.{key}", part, rows.column) for key, part in recipe.heads.items()}
+    heads: dict[str, HeadConfig] = {
+        key: resolved(f"heads.{key}", part, rows.column).knowing(encoders) for key, part in recipe.heads.items()
+    }
     fusion = resolved("fusion", grown(recipe.fusion, recipe.adapters))
     losses = (
         {key: resolved(f"losses.{key}", part, heads[part.head], rows.column) for key, part in recipe.losses.items()}

@@ -76,9 +76,9 @@ class A2AModel(PreTrainedModel):
             except A2AError as error:
                 error.table = f"adapters.{number}"
                 raise
-        for key, encoder in self.parts.encoders.items():
-            if encoder.freeze:
-                self.encoders[key].requires_grad_(False)
+        for key, module in self.encoders.items():
+            if self.parts.encoders[key].freeze:
+                module.requires_grad_(False)
         self._refuse_thaws()
         self.frozen = frozenset(name for name, parameter in self.named_parameters() if not parameter.requires_grad)
         self.training = False
@@ -125,26 +125,27 @@ class A2AModel(PreTrainedModel):
         parts = self.parts
         if parts.fusion.needs_encoders and not parts.encoders:
             raise A2AError(f"fusion `{parts.fusion.name}` joins what encoders give, and the model has none")
-        encoders: dict[str, Any] = {key: encoder.build() for key, encoder in parts.encoders.items()}
-        widths = {key: int(module.width) for key, module in encoders.items()}
-        fusion: Any = parts.fusion.build(dict(widths))
+        encoders: dict[str, Any] = {key: each.build() for key, each in parts.encoders.items() if parts.owner(key) == key}
+        own = {key: int(module.width) for key, module in encoders.items()}
+        fusion: Any = parts.fusion.build({key: own[parts.owner(key)] for key in parts.encoders})
         self.encoders, self.fusion = nn.ModuleDict(encoders), fusion
         wanted = fusion.input_width
         self.projectors = nn.ModuleDict()
-        for key, width in widths.items():
+        for key, width in own.items():
             projector = parts.projectors.get(key)
             if projector is None and wanted is not None and width != wanted:
                 projector = LinearProjector()
             if projector is not None:
-                widths[key] = width if wanted is None else int(wanted)
-                self.projectors[key] = projector.build(width, widths[key])
+                own[key] = width if wanted is None else int(wanted)
+                self.projectors[key] = projector.build(width, own[key])
+        widths = {key: own[parts.owner(key)] for key in parts.encoders}
         spec = Widths(fusion.width, widths, getattr(fusion, "vocabulary", None))
         self.heads = nn.ModuleDict({key: head.build(spec) for key, head in parts.heads.items()})
         self.losses = nn.ModuleDict({key: loss.build(parts.heads[loss.head]) for key, loss in parts.losses.items()})
 
     def _load_pretrained(self) -> None:
-        for key, encoder in self.parts.encoders.items():
-            encoder.load(self.encoders[key])
+        for key, module in self.encoders.items():
+            self.parts.encoders[key].load(module)
         self.parts.fusion.load(self.fusion)
 
     def _refuse_thaws(self) -> None:
@@ -182,21 +183,31 @@ class A2AModel(PreTrainedModel):
     def encode(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Tokens], Tensor]:
         """Each encoder's tokens of its real items (N, T, C), and a zero that depends on every encoder and projector.
 
-        A modality that the batch lacks runs on the collator's dummy item, of which nothing is kept. A frozen encoder whose
-        tokens were computed before (Job.cache_features) is not run, on any rank.
+        A modality that the batch lacks runs on the collator's dummy item, of which nothing is kept. Encoders that share
+        weights run once each.
         """
         encoded, anchors = {}, []
-        for key, encoder in self.encoders.items():
+        for key in self.parts.encoders:
             media = inputs[key]
-            given = media["tensors"]
-            tokens = Tokens(given[VALUES], given[MASK]) if VALUES in given else encoder(**given)
-            if key in self.projectors:
-                tokens = self.projectors[key](tokens)
+            tokens = self.tokens(key, media["tensors"])
             real = media["row"].shape[0]
             anchors.append(tokens.values[:0].sum())
             encoded[key] = Tokens(tokens.values[:real], tokens.mask[:real], media["row"], media["slot"], media["slots"])
         zero = next(self.parameters()).new_zeros((), dtype=torch.float32)
         return encoded, torch.stack([zero, *(anchor.float() for anchor in anchors)]).sum()
+
+    def encoder(self, key: str) -> nn.Module:
+        """An encoder's module, which it may share with others."""
+        return self.encoders[self.parts.owner(key)]
+
+    def tokens(self, key: str, tensors: Mapping[str, Tensor]) -> Tokens:
+        """What one encoder, and the projector behind it, make of padded items (N, …): (N, T, C).
+
+        A frozen encoder whose tokens were computed before (Job.cache_features) is not run, on any rank.
+        """
+        owner = self.parts.owner(key)
+        found: Tokens = Tokens(tensors[VALUES], tensors[MASK]) if VALUES in tensors else self.encoders[owner](**tensors)
+        return self.projectors[owner](found) if owner in self.projectors else found
 
     def forward(
         self, inputs: Mapping[str, Any], targets: Mapping[str, Mapping[str, Tensor]] | None = None, losses: Iterable[str] = ()
@@ -221,8 +232,11 @@ class A2AModel(PreTrainedModel):
         """Each term of the named losses as `<loss>/<term>`, summed over the batch."""
         found = {}
         for key in losses:
-            head = self.parts.losses[key].head
-            for term, total in self.losses[key](outputs[head], targets.get(head, {})).items():
+            loss = self.parts.losses[key]
+            judged = dict(outputs[loss.head])
+            for prefix, head in loss.beside().items():
+                judged |= {f"{prefix}/{name}": value for name, value in outputs[head].items()}
+            for term, total in self.losses[key](judged, targets.get(loss.head, {})).items():
                 found[f"{key}/{term}"] = total
         return found
 

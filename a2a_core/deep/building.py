@@ -72,7 +72,7 @@ def widths(parts: Parts, problems: Problems) -> Widths | None:
         for key, width in found.items():
             with problems.kept(f"projectors.{key}"):
                 wanted = fusion.input_width or width
-                parts.projectors.get(key, LinearProjector()).build(width, wanted)
+                (parts.projector(key) or LinearProjector()).build(width, wanted)
                 found[key] = wanted
         if len(problems) == before:
             return Widths(fusion.width, found, getattr(fusion, "vocabulary", None))

@@ -56,7 +56,7 @@ def lengths(sample: Sample, parts: Parts) -> dict[str, list[int]]:
     """By encoder, each item's tokens as the fusion gets them."""
     found: dict[str, list[int]] = {}
     for key, items in sample.items.items():
-        projector = parts.projectors.get(key)
+        projector = parts.projector(key)
         found[key] = [item.length if projector is None else projector.length(item.length) for item in items]
     return found
 

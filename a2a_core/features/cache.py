@@ -87,7 +87,7 @@ def again(job: Job) -> bool:
 
 def against(job: Job, key: str) -> str:
     """Why an encoder's tokens may differ from one time to the next; empty where they cannot."""
-    parameters = list(job.model.encoders[key].parameters())
+    parameters = list(job.model.encoder(key).parameters())
     if not parameters or any(parameter.requires_grad for parameter in parameters):
         return "something in it is trained" if parameters else "it has no weights"
     if not all(data.media[key].processor.deterministic for data in job.data.values()):
@@ -114,7 +114,7 @@ class EncoderCache:
         self.job, self.key, self.device, self.autocast, self.workers = job, key, device, autocast, workers
         self.run, self.kept = run, kept
         self.config: EncoderConfig = job.model.parts.encoders[key]
-        self.module: Any = job.model.encoders[key]
+        self.module: Any = job.model.encoder(key)
 
     def prepared(self) -> tuple[dict[str, FeatureTable], FeatureProcessor]:
         """A table for each split, and what pads their items; every rank calls it. Unusable says why not."""

@@ -11,8 +11,9 @@ import attrs
 from a2a_core.components import EncoderConfig, FusionConfig
 from a2a_core.errors import A2AError, Problem, suggest
 from a2a_core.installed import canonical
-from a2a_core.options import Component, defined_by
+from a2a_core.options import defined_by
 from a2a_core.plugins import Catalog, left_out
+from a2a_core.recipe.alike import alike, table, unlike, used
 from a2a_core.recipe.layers import PREFIX, allowed, load_layers
 from a2a_core.recipe.recipe import Recipe
 from a2a_core.recipe.structure import MOST, Structurer
@@ -72,20 +73,22 @@ def load_recipe(
     layers = load_layers(path, preset, os.environ if environ is None else environ, without, sets)
     allow = allowed([layers.tree])
     found = Catalog.installed(allow) if catalog is None else catalog.narrowed(allow)
-    problems = [*layers.problems, *unmet(layers.tree, found)]
-    problems += [*orphans(layers.tree), *misnamed(layers.tree), *thawed(layers.tree, found)]
+    tree = alike(layers.tree, found)
+    problems = [*layers.problems, *unmet(tree, found)]
+    problems += [*orphans(tree), *misnamed(tree), *thawed(tree, found)]
     if for_run:
-        problems += [*absent(layers.tree), *senseless(layers.tree, found)]
+        problems += [*absent(tree), *senseless(tree, found)]
     recipe = None
     try:
         left_out = () if for_run else without  # by a trained run, whose export has these tables
-        recipe = Structurer(found, layers.tree, check_files=for_run, left_out=left_out).make(Recipe)
-        problems += misfits(recipe, layers.tree) if for_run else []
+        recipe = Structurer(found, tree, check_files=for_run, left_out=left_out).make(Recipe)
+        problems += unlike(recipe, tree)
+        problems += misfits(recipe, tree) if for_run else []
     except A2AError as error:
         problems += error.problems
     if problems or recipe is None:
         raise A2AError(presentable(problems))
-    return Loaded(recipe, layers.tree, found, layers.overrides)
+    return Loaded(recipe, tree, found, layers.overrides)
 
 
 def only(dist: str, allow: frozenset[str] | None, catalog: Catalog | None) -> Catalog:
@@ -112,23 +115,6 @@ def explained(problem: Problem) -> Problem:
         return problem
     limits = "environment variables name keys in lower case and without hyphens; `--set` can name any"
     return attrs.evolve(problem, hint=f"{problem.hint} ({limits})" if problem.hint else limits)
-
-
-def table(tree: Node, name: str) -> dict[str, Node]:
-    """A table's entries; none where it is absent or something else, which is reported elsewhere."""
-    node = tree.get(name)
-    return node.value if node is not None and isinstance(node.value, dict) else {}
-
-
-def used(node: Node | None, kind: str, catalog: Catalog) -> type[Component] | None:
-    """The class of a component's table; None where that cannot be told, which is reported elsewhere."""
-    use = node.get("use") if node is not None else None
-    if use is None or not isinstance(use.value, str):
-        return None
-    try:
-        return catalog.find(kind, use.value)
-    except A2AError:
-        return None
 
 
 def unmet(tree: Node, catalog: Catalog) -> Iterator[Problem]:
@@ -160,8 +146,12 @@ def orphans(tree: Node) -> Iterator[Problem]:
     """Projectors without an encoder."""
     encoders = table(tree, "encoders")
     for name, node in table(tree, "projectors").items():
+        like = encoders[name].get("like") if name in encoders else None
         if name not in encoders:
             yield Problem(f"projector `{name}` has no encoder", node.key, suggest(name, encoders))
+        elif like is not None and like.value:
+            text = f"encoder `{name}` has the weights of `{like.value}`, its projector's, too"
+            yield Problem(text, node.key, f"write `[projectors.{like.value}]`, for both")
 
 
 def thawed(tree: Node, catalog: Catalog) -> Iterator[Problem]:

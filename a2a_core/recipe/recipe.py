@@ -45,6 +45,15 @@ class Parts(Options):
     losses: dict[str, LossConfig] = option("what is minimised", default={})
     adapters: tuple[AdapterConfig, ...] = option("the model, changed in place, in order", default=())
 
+    def owner(self, key: str) -> str:
+        """The encoder under whose name the weights of this one lie: itself, or the one that it is `like`."""
+        like = self.encoders[key].like if key in self.encoders else ""
+        return like if like in self.encoders else key
+
+    def projector(self, key: str) -> ProjectorConfig | None:
+        """What the recipe puts behind an encoder, or behind the one that it is `like`."""
+        return self.projectors.get(self.owner(key))
+
 
 class Recipe(Options):
     """A run, fully described."""

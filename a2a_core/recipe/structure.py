@@ -196,6 +196,9 @@ class Structurer:
     def used(self, node: Node, base: type[Component]) -> type[Component]:
         """The class of a component's table."""
         use = node.value.get("use")
+        like = node.value.get("like")
+        if use is None and like is not None and base.kind == "encoder":
+            self.refer(like, "", Doc("", {}, "encoders"), like.value if isinstance(like.value, str) else "")
         if use is None:
             names = self.catalog.names(base.kind)
             text = f"`{dotted(node)}` does not say which {base.kind}: add `use`"
