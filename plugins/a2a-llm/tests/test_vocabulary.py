@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 
+from a2a_llm.causal_lm import CausalLm
+from a2a_llm.hf_multimodal import HfMultimodal
 from a2a_llm.vocabulary import pack, unpack, with_tokens
 
 TALK = [{"role": "user", "content": "Hi"}]
@@ -31,3 +34,15 @@ def test_the_template_of_a_directory_travels(tmp_path: Path, templates: dict[str
         assert again.chat_template == kept
         if kept is not None:
             assert again.apply_chat_template(TALK, tokenize=False) == "<Hi>"
+
+
+@pytest.mark.parametrize("fusion", [CausalLm, HfMultimodal])
+def test_all_who_ask_a_fusion_share_one_tokenizer(tmp_path: Path, fusion: type[CausalLm] | type[HfMultimodal]) -> None:
+    config = fusion.tiny(tmp_path).resolved()
+    text = config.processor()
+    again = pickle.loads(pickle.dumps(text))
+    assert config.processor().tokenizer is text.tokenizer is again.tokenizer
+    mark = text.tokenizer.convert_tokens_to_ids(text.placeholder("image"))
+    assert text.tokenizer(f"a{text.placeholder('image')}b")["input_ids"][1] == mark
+    unpack(text.data).add_tokens(["<box>"])
+    assert "<box>" not in text.tokenizer.get_vocab()

@@ -19,7 +19,7 @@ from a2a_llm.apart import refuse_leaks
 from a2a_llm.chunks import unreal
 from a2a_llm.documents import NAME, Documents, behind, documents_of, last, side_by_side
 from a2a_llm.unembedding import Unembedding
-from a2a_llm.vocabulary import unpack
+from a2a_llm.vocabulary import shared
 
 AUTO_MODEL: Any = AutoModelForCausalLM  # carries no types
 
@@ -139,7 +139,7 @@ def until(ids: list[int], stops: set[int]) -> list[int]:
 
 def special_ids(config: PretrainedConfig, data: str) -> None:
     """Let the configuration name the tokenizer's special tokens; where it names several, that stays."""
-    tokenizer = unpack(data)
+    tokenizer = shared(data)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         found, known = getattr(tokenizer, name), getattr(config, name, None)
         if (found is not None or not data) and not isinstance(known, list):

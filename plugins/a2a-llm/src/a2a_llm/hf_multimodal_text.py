@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a2a_core import A2AError
 from a2a_core.pretrained.configuration import read_table
 from a2a_llm.hf_multimodal_families import Family
-from a2a_llm.vocabulary import pack, packed, unpack
+from a2a_llm.vocabulary import pack, packed, shared, unpack
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -41,7 +40,7 @@ def name_ids(config: PretrainedConfig, family: Family, data: str, named: Mapping
 
     A2AError where the tokenizer has no such token.
     """
-    tokenizer = unpack(data)
+    tokenizer = shared(data)
     known = tokenizer.get_vocab()
     wanted = {mark.option: mark.token for mark in family.marks.values()} | dict(family.around)
     for option, token in wanted.items():
@@ -58,7 +57,7 @@ def name_ids(config: PretrainedConfig, family: Family, data: str, named: Mapping
 
 def placeholders(config: PretrainedConfig, family: Family, data: str) -> dict[str, int]:
     """Modality -> the id that stands for it; A2AError where the tokenizer has no such token, or the model no such row."""
-    tokenizer, rows, found = unpack(data), config.get_text_config().vocab_size, {}
+    tokenizer, rows, found = shared(data), config.get_text_config().vocab_size, {}
     for modality, mark in family.marks.items():
         number = int(getattr(config, mark.option))
         token = tokenizer.convert_ids_to_tokens(number) if number < len(tokenizer) else None
@@ -84,13 +83,10 @@ class MultimodalText:
     ) -> None:
         self.data, self.max_length, self.ids, self.around = data, max_length, dict(ids), around
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "tokenizer"}
-
-    @cached_property
+    @property
     def tokenizer(self) -> Any:
-        """The model's own."""
-        return unpack(self.data)
+        """The model's own; shared, not to be changed."""
+        return shared(self.data)
 
     def placeholder(self, modality: str) -> str:
         """The model's own token."""
