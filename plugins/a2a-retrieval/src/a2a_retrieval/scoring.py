@@ -1,0 +1,26 @@
+"""Scores of queries and documents: dot products of vectors (.., D), MaxSim where there is a vector a token (.., T, D).
+
+Q queries, M documents, D channels, T vectors a query and S a document. Scores have the vectors' own precision: see `precision`.
+Where a side is missing a score means nothing: the masks of outputs tell.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from a2a_retrieval import maxsim
+
+
+def every(query: Tensor, query_mask: Tensor, document: Tensor, document_mask: Tensor) -> Tensor:
+    """Each query with each document (Q, M): of (Q, D) and (M, D), or (Q, T, D), (Q, T) and (M, S, D), (M, S)."""
+    if query.dim() == 2:
+        return query @ document.T
+    return maxsim.every(query, query_mask, document, document_mask)
+
+
+def own(query: Tensor, query_mask: Tensor, documents: Tensor, mask: Tensor) -> Tensor:
+    """Each query with its own K documents (Q, K): of (Q, D) and (Q, K, D), or (Q, T, D), (Q, T), (Q, K, S, D), (Q, K, S)."""
+    if query.dim() == 2:
+        return torch.einsum("qd,qkd->qk", query, documents)
+    return maxsim.own(query, query_mask, documents, mask)
