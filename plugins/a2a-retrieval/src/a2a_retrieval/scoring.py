@@ -1,10 +1,12 @@
 """Scores of queries and documents: dot products of vectors (.., D), MaxSim where there is a vector a token (.., T, D).
 
-Q queries, M documents, D channels, T vectors a query and S a document. Scores have the vectors' own precision: see `precision`.
-Where a side is missing a score means nothing: the masks of outputs tell.
+Q queries, M documents, D channels, T vectors a query and S a document. Scores have the vectors' own precision: losses compute them of `wide`
+vectors in `full_precision`. Where a side is missing a score means nothing: the masks of outputs tell.
 """
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -24,3 +26,14 @@ def own(query: Tensor, query_mask: Tensor, documents: Tensor, mask: Tensor) -> T
     if query.dim() == 2:
         return torch.einsum("qd,qkd->qk", query, documents)
     return maxsim.own(query, query_mask, documents, mask)
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager[None]:
+    """No autocast on the tensor's device."""
+    kind = tensor.device.type
+    return torch.autocast(kind if torch.amp.is_autocast_available(kind) else "cpu", enabled=False)
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """In float32, or float64 if it is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
