@@ -1,4 +1,4 @@
-"""A row's own documents, its positive and its negatives side by side (B, 1 + S): which there are, and what the query gives them."""
+"""A row's own documents, its positive and its negatives side by side (B, 1 + S): which there are, and how they score."""
 
 from __future__ import annotations
 

@@ -1,0 +1,56 @@
+"""The loss `cosent`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from a2a_core.components import HeadConfig, LossConfig
+from a2a_core.options import option
+from a2a_retrieval.examples import example_inputs, examples
+from a2a_retrieval.sides import sides_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class CoSent(LossConfig):
+    """Pairs with scores, put in order: what is scored higher is to lie closer together (CoSENT, kexue.fm/archives/8847).
+
+    With the cosine c_i of row i's query and positive, in float32,
+
+        log(1 + sum exp(scale * (c_j - c_i)))      over all rows i, j of the step where i has the higher score
+
+    Only the order of scores matters, not their unit. Rows without a score neither count nor are compared; all rows of an
+    optimizer step are, those of other ranks too, so its value grows with their number. Behind `multi-vector` c is the MaxSim
+    of vectors of length 1. It is a mean in name alone: each of the rows counts the loss of the step.
+    """
+
+    name = "cosent"
+    scope: ClassVar[Literal["sample", "window"]] = "window"
+    terms: ClassVar[tuple[str, ...]] = ("cosent",)
+    scale: float = option("what cosines are multiplied by: 1 / temperature", default=20.0, gt=0)
+
+    def least(self) -> int:
+        """Two, of which one can lie before the other."""
+        return 2
+
+    def build(self, head: HeadConfig) -> nn.Module:
+        """The module."""
+        from a2a_retrieval.cosent_model import CoSentLoss
+
+        return CoSentLoss(sides_of(self, head), self.scale)
+
+    @classmethod
+    def tiny(cls, folder: Path) -> Self:
+        """As it is."""
+        return cls(head="pair")
+
+    def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
+        """Random vectors."""
+        return examples(size)
+
+    def example_inputs(self, size: int, samples: Sequence[int]) -> Mapping[str, Any]:
+        """Which items they have."""
+        return example_inputs(size, samples)
