@@ -1,7 +1,7 @@
 """Scores of queries and documents: dot products of vectors (.., D), MaxSim where there is a vector a token (.., T, D).
 
-Q queries, M documents, D channels, T vectors a query and S a document. Scores have the vectors' own precision: losses compute them of `wide`
-vectors in `full_precision`. Where a side is missing a score means nothing: the masks of outputs tell.
+Q queries, M documents, D channels, T vectors a query and S a document. Scores have the vectors' own precision: losses compute
+them of `wide` vectors in `full_precision`. Where a side is missing a score means nothing: the masks of outputs tell.
 """
 
 from __future__ import annotations

@@ -1,0 +1,35 @@
+"""The module of the head `multi-vector`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from a2a_core.structures import Tokens
+from a2a_retrieval import scoring
+from a2a_retrieval.sides_model import Sides, predicted, projected, projections, unit
+
+
+class MultiVector(Sides):
+    """Tokens of items -> vectors (N, T, D), and which are real (N, T)."""
+
+    def __init__(
+        self, encoders: Mapping[str, str], owners: Mapping[str, str], widths: Mapping[str, int], dimension: int
+    ) -> None:
+        super().__init__(encoders, owners)
+        self.projections = projections(widths, dimension)
+
+    def vectors(self, side: str, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """(N, T, D), 0 where no token is, and the mask (N, T)."""
+        found = unit(projected(tokens.values, self.owners[side], self.projections))
+        return found.masked_fill(~tokens.mask[..., None], 0), tokens.mask
+
+    def embedded(self, side: str, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """As `vectors`."""
+        return self.vectors(side, tokens)
+
+    def predict(self, outputs: Mapping[str, Tensor]) -> list[float | None]:
+        """The MaxSim of each query and its positive."""
+        positive, mask = outputs["positive"][:, None], outputs["positive_mask"][:, None]
+        return predicted(scoring.own(outputs["query"], outputs["query_mask"], positive, mask)[:, 0], outputs)
