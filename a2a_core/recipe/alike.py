@@ -44,13 +44,21 @@ def alike(tree: Node, catalog: Catalog) -> Node:
 
 def inherited(node: Node, encoders: dict[str, Node], catalog: Catalog) -> Node:
     """One encoder's table with what it does not say itself."""
-    like = node.get("like")
-    owner = encoders.get(like.value) if like is not None and isinstance(like.value, str) else None
+    owner, seen = liked(node, encoders), [node]
+    while owner is not None and owner.get("use") is None and owner not in seen:  # which is a mistake, told by `unlike`
+        seen.append(owner)
+        owner = liked(owner, encoders)
     cls: Any = used(owner, "encoder", catalog)
     if owner is None or owner is node or cls is None or not isinstance(owner.value, dict):
         return node
     shared = {name: each for name, each in owner.value.items() if name not in cls.reading and name != "like"}
     return Node(shared | node.value, node.document, node.path, node.former)
+
+
+def liked(node: Node, encoders: dict[str, Node]) -> Node | None:
+    """The table that `like` names, if there is such a one."""
+    like = node.get("like")
+    return encoders.get(like.value) if like is not None and isinstance(like.value, str) else None
 
 
 def unlike(recipe: Recipe, tree: Node) -> Iterator[Problem]:

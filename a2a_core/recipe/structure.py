@@ -198,7 +198,8 @@ class Structurer:
         use = node.value.get("use")
         like = node.value.get("like")
         if use is None and like is not None and base.kind == "encoder":
-            self.refer(like, "", Doc("", {}, "encoders"), like.value if isinstance(like.value, str) else "")
+            expect(like, isinstance(like.value, str), "a string", quoting(str, like))
+            self.refer(like, "", Doc("", {}, "encoders"), like.value)
         if use is None:
             names = self.catalog.names(base.kind)
             text = f"`{dotted(node)}` does not say which {base.kind}: add `use`"

@@ -39,6 +39,29 @@ def test_ranks_together_take_the_rows_of_one_big_batch(length: int, size: int, r
     assert [sorted(batch) for batch in alone] == [sorted(chain(*batches)) for batches in together]
 
 
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.integers(1, 9), st.integers(1, 3), st.integers(0, 3))
+def test_no_step_holds_a_key_twice(keys: list[int], size: int, ranks: int, epoch: int) -> None:
+    each = [Batches(len(keys), size, True, 5, rank, ranks, keys=keys) for rank in range(ranks)]
+    for batches in each:
+        batches.set_epoch(epoch)
+    listed = [list(batches) for batches in each]
+    assert sorted(index for batches in listed for batch in batches for index in batch) == list(range(len(keys)))
+    assert {len(batches) for batches in listed} == {len(each[0])}
+    steps = [list(chain(*batches)) for batches in zip(*listed, strict=True)]
+    assert all(len({keys[row] for row in step}) == len(step) <= size * ranks for step in steps)
+    assert len(steps) == max(-(-len(keys) // (size * ranks)), max(map(keys.count, keys)))  # no more than must be
+    assert max(map(len, steps)) - min(map(len, steps)) <= 1
+
+
+def test_keys_leave_an_epoch_its_chance() -> None:
+    found = set()
+    for epoch in range(6):
+        batches = Batches(40, 4, True, 1, keys=[place // 2 for place in range(40)])
+        batches.set_epoch(epoch)
+        found.add(tuple(tuple(sorted(batch)) for batch in batches))
+    assert len(found) == 6
+
+
 def test_epochs_and_seeds_have_their_own_order() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         batches = Batches(100, 100, True, seed)

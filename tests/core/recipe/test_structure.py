@@ -83,7 +83,7 @@ def test_nested_options_and_enums(load) -> None:
         ('path = "a\\u0000b"', '`encoders.image.path` must be a path, got a string, "a\0b"'),
         (
             "hiden = 1",
-            "unknown key `hiden` for encoder `patch` (acme-parts 0.1.0) | 18 are known; see `a2a plugins show patch`",
+            "unknown key `hiden` for encoder `patch` (acme-parts 0.1.0) | 20 are known; see `a2a plugins show patch`",
         ),
         ("heads = 5", "encoder `patch` (acme-parts 0.1.0): width 192 is not divisible by heads 5"),
     ],
