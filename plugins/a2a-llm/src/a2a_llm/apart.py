@@ -25,18 +25,19 @@ def refuse_leaks(model: Any, states: States, device: torch.device) -> None:
     """RunFailed where texts in a batch, or logits by chunks, are not what the model itself makes of each text alone.
 
     A model may ignore what it is given (positions, where a text ends), and all would run, leaking from text to text; or do
-    to its logits what is not known here. The modes of its modules stay what they were.
+    to its logits what is not known here; of one without an output layer there are none. The modes of its modules stay what they were.
     """
     training = {module: module.training for module in model.modules()}
     model.eval()
-    table, unembed = model.get_input_embeddings(), Unembedding(model)
+    table, bare = model.get_input_embeddings(), model.get_output_embeddings() is None
+    unembed: Any = torch.nn.Identity() if bare else Unembedding(model)
     halved = torch.is_autocast_enabled(device.type) or table.weight.dtype != torch.float32
     for lengths in PROBES:
         ids = torch.arange(sum(lengths), device=device) % model.config.get_text_config().vocab_size
         each = [table(part)[None] for part in ids.split(lengths)]
         positions = torch.cat([torch.arange(length, device=device) for length in lengths])
         alone = torch.cat([model.base_model(inputs_embeds=part, use_cache=False).last_hidden_state[0] for part in each])
-        wanted = torch.cat([model(inputs_embeds=part, use_cache=False).logits[0] for part in each])
+        wanted = alone if bare else torch.cat([model(inputs_embeds=part, use_cache=False).logits[0] for part in each])
         kind = f"`{model.config.model_type}` model"
         off = difference(unembed(alone), wanted)
         if off > (5e-2 if halved else 1e-3):
@@ -44,7 +45,7 @@ def refuse_leaks(model: Any, states: States, device: torch.device) -> None:
         off = difference(unembed(states(table(ids), positions, Documents(lengths))), wanted)
         if off > (5e-2 if halved else 1e-3):
             text = f"texts of one batch come out otherwise than each alone (off by {off:.1g}) in this {kind}"
-            raise RunFailed(text, hint='try the other `fusion.layout`, "padded" or "documents"')
+            raise RunFailed(text, hint='try the other `layout`, "padded" or "documents"')
     for module, mode in training.items():
         module.training = mode
 

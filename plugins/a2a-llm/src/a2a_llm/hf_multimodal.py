@@ -171,10 +171,8 @@ class HfMultimodal(FusionConfig):
 
     def load(self, module: nn.Module) -> None:
         """Copy the weights of `path`; A2AError when one is missing there."""
-        from a2a_llm.hf_multimodal_model import load_multimodal_model
-
         if self.path is not None:
-            load_multimodal_model(cast("Any", module), self.path)
+            cast("Any", module).load(self.path)
 
     def formats(self, model: A2AModel, collate: Collate) -> Mapping[str, Exporter]:
         """As a model of its own class."""

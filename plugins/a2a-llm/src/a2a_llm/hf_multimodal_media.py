@@ -83,13 +83,13 @@ def pictures(config: PretrainedConfig, images: Mapping[str, Any]) -> PictureProc
     """Pictures of one size; their tokens are counted on the meta device."""
     import numpy as np
 
-    from a2a_llm.hf_multimodal_model import multimodal_model
+    from a2a_llm.hf_multimodal_decoder import multimodal_model
 
     side = config.vision_config.image_size
     shape = StockImages(images).prepared(np.zeros((side, side, 3), np.uint8))["pixel_values"].shape[1:]
     with tracing():
         try:
-            made = multimodal_model(config).model.get_image_features(torch.zeros(1, *shape), return_dict=True)
+            made = multimodal_model(config, bare=True).get_image_features(torch.zeros(1, *shape), return_dict=True)
         except (RuntimeError, TypeError, ValueError) as error:
             height, width = shape[1:]
             raise A2AError(f"the model reads no pictures of {height} x {width} pixels: {error}") from None

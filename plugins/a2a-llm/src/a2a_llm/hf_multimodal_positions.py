@@ -6,8 +6,8 @@ continues behind the larger of its sides. Each text starts at 0, wherever it lie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,16 @@ class Grid(NamedTuple):
         moments = (torch.arange(self.time) * self.step).long()
         axes = torch.meshgrid(moments, torch.arange(self.height), torch.arange(self.width), indexing="ij")
         return torch.stack(axes).flatten(1)
+
+
+def grids_of(tensors: Mapping[str, Any], merge: int, timestamps: bool) -> list[Grid]:
+    """The grids of merged patches of a modality's items; where timestamps stand between frames, each frame's."""
+    found = []
+    steps = tensors.get("steps") or [1.0] * len(tensors["grids"])
+    for (time, height, width), step in zip(tensors["grids"], steps, strict=True):
+        sides = height // merge, width // merge
+        found += [Grid(1, *sides)] * time if timestamps else [Grid(time, *sides, step)]
+    return found
 
 
 def spatial(positions: Tensor, lengths: Sequence[int], media: Sequence[tuple[Tensor, Sequence[Grid]]]) -> Tensor:

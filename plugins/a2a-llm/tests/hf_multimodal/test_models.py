@@ -8,8 +8,7 @@ import torch
 from a2a_core import A2AError, RunFailed
 from a2a_llm.documents import Documents
 from a2a_llm.hf_multimodal import HfMultimodal
-from a2a_llm.hf_multimodal_model import grids_of
-from a2a_llm.hf_multimodal_positions import spatial
+from a2a_llm.hf_multimodal_positions import grids_of, spatial
 
 QWEN = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 ALL = ["llava", "llava-siglip", "vipllava", *QWEN, "qwen2_audio"]
