@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PretrainedConfig
 from transformers.utils import logging
 
-from a2a_core.errors import A2AError
+from a2a_core.errors import A2AError, RunFailed
 from a2a_core.pretrained.configuration import gist
 
 SHOWN = 20
@@ -65,6 +65,19 @@ def load_pretrained(
     refuse(path, "has {} of the model's weights in another shape", (misshapen[name] for name in names & misshapen.keys()))
     model.load_state_dict({name: found[name] for name in own})
     return set(report["unexpected_keys"])
+
+
+def reopened(owner: Any, folder: Path, **options: Any) -> Any:
+    """A model of transformers, of what was written; RunFailed where a tensor is missing or left over."""
+    with quiet():
+        model, report = owner.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
+        )
+    wrong = {what: sorted(map(str, report[what])) for what in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+    listed = "; ".join(f"{what.replace('_', ' ')}: {', '.join(names[:5])}" for what, names in wrong.items() if names)
+    if listed:
+        raise RunFailed(f"{type(model).__name__} does not open what was written ({listed})")
+    return model.eval()
 
 
 def refuse(path: Path, complaint: str, names: Iterable[str]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from a2a_core.data import Collate
@@ -14,7 +13,7 @@ from a2a_core.errors import RunFailed
 from a2a_core.export import Exporter, apart, refuse_other
 from a2a_core.formats import example, outputs
 from a2a_core.model import A2AModel
-from a2a_core.pretrained.weights import quiet
+from a2a_core.pretrained.weights import quiet, reopened
 from a2a_llm.vocabulary import unpack
 
 PROBE = "What is this?\n <b>Été</b>, 1 + 1 = 2."
@@ -76,19 +75,6 @@ def generation(tokenizer: Any, collate: Collate) -> GenerationConfig:
         eos_token_id=stops[0] if len(stops) == 1 else stops or None,
         pad_token_id=stops[0] if pad is None and stops else pad,
     )
-
-
-def reopened(owner: Any, folder: Path) -> Any:
-    """A model of transformers, of what was written; RunFailed where a tensor is missing or left over."""
-    with quiet():
-        model, report = owner.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-    wrong = {what: sorted(map(str, report[what])) for what in ("missing_keys", "unexpected_keys", "mismatched_keys")}
-    listed = "; ".join(f"{what.replace('_', ' ')}: {', '.join(names[:5])}" for what, names in wrong.items() if names)
-    if listed:
-        raise RunFailed(f"{type(model).__name__} does not open what was written ({listed})")
-    return model.eval()
 
 
 def refuse_other_tokens(found: Any, model: A2AModel, folder: Path) -> None:

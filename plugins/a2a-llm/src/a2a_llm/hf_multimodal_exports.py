@@ -15,8 +15,8 @@ from a2a_core.errors import RunFailed
 from a2a_core.export import Exporter, apart, refuse_other
 from a2a_core.formats import example, outputs
 from a2a_core.model import A2AModel
-from a2a_core.pretrained.weights import quiet
-from a2a_llm.exports import beyond, generation, refuse_other_tokens, reopened, written_by
+from a2a_core.pretrained.weights import quiet, reopened
+from a2a_llm.exports import beyond, generation, refuse_other_tokens, written_by
 from a2a_llm.hf_multimodal_generation import stock_inputs
 from a2a_llm.hf_multimodal_images import KIND
 

@@ -16,8 +16,8 @@ from a2a_core.errors import RunFailed
 from a2a_core.export import Exporter, apart, refuse_other
 from a2a_core.formats import outputs
 from a2a_core.model import A2AModel
-from a2a_core.pretrained.weights import quiet
-from a2a_llm.exports import beyond, generation, reopened, written_by
+from a2a_core.pretrained.weights import quiet, reopened
+from a2a_llm.exports import beyond, generation, written_by
 from a2a_llm.llava_processor import IMAGE_PROCESSORS, MARK, processor_of
 from a2a_llm.mlp_model import MlpTokens
 
