@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from a2a_core.components import HeadConfig, LossConfig
 from a2a_core.options import option
 from a2a_retrieval.examples import example_inputs, examples
-from a2a_retrieval.negatives import with_negatives
+from a2a_retrieval.fits import with_negatives, with_one_vector
 from a2a_retrieval.sides import sides_of
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Distillation(LossConfig):
 
         sides = sides_of(self, head) if self.teacher else with_negatives(self, head)
         if self.match == "embeddings":
+            with_one_vector(self, head, 'match = "embeddings"')
             return Embeddings(sides, self.distance)
         temperatures = self.temperature, self.teacher_temperature or self.temperature
         return HeadScores(sides, *temperatures, self.symmetric) if self.teacher else RowScores(sides, *temperatures)

@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from a2a_core.errors import A2AError
-from a2a_retrieval.own_documents import held, judged, offered, rated, slots
+from a2a_retrieval.own_documents import SIDES, held, judged, offered, rated, slots
 from a2a_retrieval.scoring import full_precision, wide
 from a2a_retrieval.step_documents import to_documents, to_queries
-
-SIDES = "query", "positive", "negative"
 
 
 class RowScores(nn.Module):

@@ -40,6 +40,7 @@ def examples(size: int) -> tuple[EmbeddingHead, dict[str, Tensor], dict[str, Ten
         "score": torch.rand(size, generator=generator),
         "teacher": teacher.masked_fill(~torch.cat([place[:, None] < size - 1, full], 1), torch.nan),
         "relevant": torch.zeros(size, 0, dtype=torch.int64),
+        "relevance": torch.zeros(size, 0),
     }
     return HEAD, outputs, targets
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from a2a_core.components import HeadConfig, LossConfig
 from a2a_core.options import option
 from a2a_retrieval.examples import example_inputs, examples
-from a2a_retrieval.negatives import with_negatives
+from a2a_retrieval.fits import with_negatives
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,10 @@ from torch.nn import functional as F
 
 from a2a_retrieval import scoring
 from a2a_retrieval.scoring import wide
+
+SIDES = "query", "positive", "negative"
+Compare = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""As scoring.own, or scoring.every."""
 
 
 def offered(inputs: Mapping[str, Any], sides: Mapping[str, str]) -> Tensor:
@@ -23,7 +27,7 @@ def offered(inputs: Mapping[str, Any], sides: Mapping[str, str]) -> Tensor:
 
 def slots(media: Mapping[str, Any], size: int) -> Tensor:
     """Which of a sample's items of an encoder there are (B, slots)."""
-    here = media["row"].new_zeros(size, media["slots"], dtype=torch.bool)
+    here: Tensor = media["row"].new_zeros(size, media["slots"], dtype=torch.bool)
     return here.index_put((media["row"], media["slot"]), here.new_ones(()))
 
 
@@ -33,11 +37,11 @@ def held(outputs: Mapping[str, Tensor], side: str) -> Tensor:
     return mask.any(-1) if outputs["query"].dim() > 2 else mask
 
 
-def judged(outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def judged(outputs: Mapping[str, Tensor], own: Compare = scoring.own) -> tuple[Tensor, Tensor]:
     """The query's scores of them (B, 1 + S), and which there are, of rows with a query."""
     query, mask = wide(outputs["query"]), outputs["query_mask"]
     positive, negative = (
-        scoring.own(query, mask, wide(vectors), here)
+        own(query, mask, wide(vectors), here)
         for vectors, here in (
             (outputs["positive"][:, None], outputs["positive_mask"][:, None]),
             (outputs["negative"], outputs["negative_mask"]),

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from a2a_core.gathering import all_rows
 from a2a_retrieval import scoring
-from a2a_retrieval.own_documents import held
+from a2a_retrieval.own_documents import Compare, held
 from a2a_retrieval.scoring import wide
 
 
-def to_documents(outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def to_documents(outputs: Mapping[str, Tensor], every: Compare = scoring.every) -> tuple[Tensor, Tensor]:
     """This rank's queries by all documents (B, M), and which of these there are (M,)."""
     vectors = wide(outputs["positive"]), wide(outputs["negative"])
     masks = outputs["positive_mask"], outputs["negative_mask"]
@@ -21,11 +21,11 @@ def to_documents(outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     (positive, negative, positive_mask, negative_mask, positives, negatives), _ = all_rows(*vectors, *masks, *here)
     asked = wide(outputs["query"]), outputs["query_mask"]
     others = negative.flatten(0, 1), negative_mask.flatten(0, 1)
-    scores = torch.cat([scoring.every(*asked, positive, positive_mask), scoring.every(*asked, *others)], 1)
+    scores = torch.cat([every(*asked, positive, positive_mask), every(*asked, *others)], 1)
     return scores, torch.cat([positives, negatives.flatten()])
 
 
-def to_queries(outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def to_queries(outputs: Mapping[str, Tensor], every: Compare = scoring.every) -> tuple[Tensor, Tensor]:
     """This rank's positives by the queries of all rows (B, N), and which of these there are (N,)."""
     (query, mask, there), _ = all_rows(wide(outputs["query"]), outputs["query_mask"], held(outputs, "query"))
-    return scoring.every(query, mask, wide(outputs["positive"]), outputs["positive_mask"]).T, there
+    return every(query, mask, wide(outputs["positive"]), outputs["positive_mask"]).T, there
