@@ -14,6 +14,7 @@ def a2a_sources() -> Mapping[str, str]:
         "jsonl": "a2a_data.jsonl:JsonlSource",
         "csv": "a2a_data.csv:CsvSource",
         "parquet": "a2a_data.parquet:ParquetSource",
+        "datasets": "a2a_data.saved:DatasetsSource",
         "media": "a2a_data.media:MediaSource",
         "mix": "a2a_data.mix:MixSource",
     }
