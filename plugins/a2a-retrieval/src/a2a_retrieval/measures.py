@@ -78,8 +78,8 @@ def padded(rows: Sequence[Sequence[float]]) -> Tensor:
 def values(measures: Iterable[Measure], gains: Tensor, ideal: Tensor) -> dict[Measure, Tensor]:
     """Each measure of each query (Q,) in float64.
 
-    `gains` (Q, K): the grades of what was found, the best first, 0 for what was not judged; `ideal` (Q, R): those of all that was
-    judged, the highest first. What is missing behind is 0.
+    `gains` (Q, K): the grades of what was found, the best first, 0 for what was not judged; `ideal` (Q, R): the grades of
+    all that was judged, the highest first. What is missing behind is 0.
     """
     gains, ideal = (grades.clamp(min=0).double() for grades in (gains, ideal))
     relevant = (ideal > 0).sum(1)
@@ -95,13 +95,13 @@ def value(measure: Measure, gains: Tensor, ideal: Tensor, relevant: Tensor) -> T
     if name == "ndcg":
         return discounted(best) / discounted(ideal[:, :k]).where(relevant > 0, torch.ones_like(most, dtype=torch.float64))
     if name == "recall":
-        return hits.sum(1) / most.double()
+        return hits.sum(1).double() / most
     if name == "precision":
-        return hits.sum(1) / float(best.shape[1] if k is None else k or 1)
+        return hits.sum(1).double() / max(1, gains.shape[1] if k is None else k)
     if name == "hit_rate":
         return hits.any(1).double()
     if name == "mrr":
-        return F.pad((hits / ranks), (0, 1)).amax(1)
+        return F.pad(hits / ranks, (0, 1)).amax(1)
     return (hits * hits.cumsum(1) / ranks).sum(1) / most
 
 
