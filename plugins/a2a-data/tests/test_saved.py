@@ -25,7 +25,6 @@ def test_what_save_to_disk_wrote(tmp_path):
 
 
 def test_a_split_columns_and_a_limit(tmp_path):
-    Dataset.from_dict({"question": ["q1", "q2", "q3"], "answer": ["a1", "a2", "a3"]})
     data = {
         "train": Dataset.from_dict({"x": [1]}),
         "dev": Dataset.from_dict({"question": ["q1", "q2"], "answer": ["a1", "a2"]}),
@@ -40,7 +39,7 @@ def test_a_split_columns_and_a_limit(tmp_path):
         DatasetsSource(path=tmp_path / "both", split="dev", columns={"query": "questio"}).build()
 
 
-def test_a_folder_as_the_hub_has_it(tmp_path, monkeypatch):
+def test_a_folder_as_the_hub_has_it(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
     for split in ("train", "test"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +51,8 @@ class SavedRows(NamedRows):
         known = self.data.select_columns([column for column in columns if self.has(column)])
         for start in range(0, len(self.data), READ):
             found = known[start : start + READ]
-            several = min(READ, len(self.data) - start)
-            each = [
-                [told(self.kinds[name], value) for value in found[name]] if name in found else [None] * several
-                for name in columns
-            ]
+            none = [None] * min(READ, len(self.data) - start)
+            each = (map(told, repeat(self.kinds[name]), found[name]) if name in found else none for name in columns)
             yield from zip(*each, strict=True)
 
     def has(self, column: str) -> bool:
@@ -87,6 +85,8 @@ def opened(path: Path, split: str, config: str) -> Dataset:
             found: Any = load_from_disk(str(path))
         else:
             found = load_dataset(str(path), config or None)
+    except IndexError as error:  # what the library makes of a data set that was saved without a row
+        raise A2AError(f"the data set {path} has no rows") from error
     except (OSError, ValueError, DatasetGenerationError) as error:
         cause = error.__cause__ or error
         raise A2AError(f"{path} cannot be read as a data set: {str(cause).splitlines()[0]}") from error
