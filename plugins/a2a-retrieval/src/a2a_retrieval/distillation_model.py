@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from a2a_core.errors import A2AError
+from a2a_retrieval.in_batch_model import InBatch
 from a2a_retrieval.own_documents import SIDES, held, judged, offered, rated, slots
 from a2a_retrieval.scoring import full_precision, wide
 from a2a_retrieval.step_documents import to_documents, to_queries
@@ -36,20 +37,16 @@ class RowScores(nn.Module):
             return {"distillation": self.temperature**2 * each.sum()}
 
 
-class HeadScores(nn.Module):
+class HeadScores(InBatch):
     """Divergences over all documents of the step, and the pairs."""
 
     def __init__(self, sides: Mapping[str, str], temperature: float, teacher_temperature: float, symmetric: bool) -> None:
-        super().__init__()
-        self.sides, self.symmetric = dict(sides), symmetric
-        self.temperature, self.teacher_temperature = temperature, teacher_temperature
-
-    def count(self, inputs: Mapping[str, Any], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rows with a query and a positive."""
-        return {"distillation": offered(inputs, self.sides)[:, 0].sum()}
+        super().__init__("distillation", sides)
+        self.temperature, self.teacher_temperature, self.symmetric = temperature, teacher_temperature, symmetric
 
     def forward(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Of this rank's pairs; without any, a 0 that depends on the outputs."""
+        self.watch()
         teacher = beside(outputs)
         with full_precision(outputs["query"]):
             each = self.compared(to_documents(outputs), to_documents(teacher))

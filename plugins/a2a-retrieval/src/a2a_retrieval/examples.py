@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from a2a_core.components import HeadConfig
 from a2a_retrieval.embedding import EmbeddingHead
+from a2a_retrieval.multi_vector import MultiVectorHead
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 HEAD = EmbeddingHead(query="image", positive="audio", negatives="noise", dimension=8)
+LATE = MultiVectorHead(query="image", positive="audio", negatives="noise", dimension=8)
 NEGATIVES = 2
 """Of a row; every third has but one, and its other place is padding."""
 
 
-def examples(size: int) -> tuple[EmbeddingHead, dict[str, Tensor], dict[str, Tensor]]:
+def examples(size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
     """The head, and outputs and targets of so many samples; the first two have one query."""
     import torch
     from torch.nn import functional as F
@@ -43,6 +46,22 @@ def examples(size: int) -> tuple[EmbeddingHead, dict[str, Tensor], dict[str, Ten
         "relevance": torch.zeros(size, 0),
     }
     return HEAD, outputs, targets
+
+
+def many_vectors(size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
+    """The same, a vector a token, up to three of them."""
+    import torch
+    from torch.nn import functional as F
+
+    generator = torch.Generator().manual_seed(1)
+    _, outputs, targets = examples(size)
+    found: dict[str, Tensor] = {}
+    for side in ("query", "positive", "negative"):
+        here = outputs[f"{side}_mask"]
+        mask = here[..., None] & (torch.arange(3) < torch.randint(1, 4, (*here.shape, 1), generator=generator))
+        vectors = F.normalize(torch.randn(*mask.shape, 8, generator=generator), dim=-1)
+        found |= {side: vectors * mask[..., None], f"{side}_mask": mask}
+    return LATE, found, targets
 
 
 def example_inputs(size: int, samples: Sequence[int]) -> Mapping[str, Any]:
