@@ -109,5 +109,5 @@ def beside(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def divergence(student: Tensor, teacher: Tensor, known: Tensor) -> Tensor:
     """KL(softmax(teacher) || softmax(student)) a row (B, M) over what is `known`, (B, M) or (M,); 0 where nothing is: (B,)."""
     lowest = torch.finfo(student.dtype).min
-    student, teacher = (scores.masked_fill(~known, lowest).log_softmax(1) for scores in (student, wide(teacher)))
+    student, teacher = (each.masked_fill(~known, lowest).log_softmax(1) for each in (student, teacher.to(student.dtype)))
     return (teacher.exp() * (teacher - student)).masked_fill(~known, 0).sum(1)

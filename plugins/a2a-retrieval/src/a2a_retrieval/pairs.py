@@ -117,7 +117,7 @@ class PairTarget:
             "query_name": filled([list(pair.query.encode(errors="replace")) for pair in pairs], 0).to(torch.uint8),
             "positive_name": filled([list(pair.positive.encode(errors="replace")) for pair in pairs], 0).to(torch.uint8),
             "score": torch.tensor(scores, dtype=torch.float32),
-            "teacher": filled([pair.teacher for pair in pairs], math.nan),
+            "teacher": filled([pair.teacher or (math.nan,) for pair in pairs], math.nan),  # one at least: zeros fill up
             "relevant": filled([[hashed(name) for name in pair.relevant] for pair in pairs], 0),
             "relevance": filled([list(pair.relevant.values()) for pair in pairs], 0.0),
         }
