@@ -10,6 +10,10 @@ from a2a_core.components import FusionConfig
 if TYPE_CHECKING:
     from torch import nn
 
+    from a2a_core.data import Collate
+    from a2a_core.export import Exporter
+    from a2a_core.model import A2AModel
+
 
 class Separate(FusionConfig):
     """Nothing is mixed: each encoder's tokens stay by themselves, as wide as they are, for heads that compare encoders.
@@ -24,3 +28,9 @@ class Separate(FusionConfig):
         from a2a_retrieval.separate_model import SeparateModel
 
         return SeparateModel()
+
+    def formats(self, model: A2AModel, collate: Collate) -> Mapping[str, Exporter]:
+        """`clip` and `sentence-transformers`."""
+        from a2a_retrieval.exports import formats
+
+        return formats(model)
