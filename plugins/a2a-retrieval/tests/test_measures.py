@@ -22,7 +22,7 @@ SCORES = st.sampled_from([-1.0, 0.0, 0.25, 0.5, 0.5 + 1e-12])  # ties; the last 
 RUN = st.dictionaries(NAMES, st.dictionaries(NAMES, SCORES, min_size=1), max_size=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(qrels=QRELS, run=RUN, k=st.integers(1, 12))
 def test_means_are_those_of_ir_measures_with_ties_too(qrels, run, k):
     wanted = {f"{name}@{k}": reference @ k for name, reference in REFERENCES.items()}
@@ -35,7 +35,7 @@ def test_means_are_those_of_ir_measures_with_ties_too(qrels, run, k):
         assert found[name] == pytest.approx(expected[reference], abs=1e-9), name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(qrels=QRELS, run=RUN)
 def test_values_of_queries_are_those_of_trec_eval(qrels, run):
     theirs = {
