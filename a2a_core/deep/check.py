@@ -115,14 +115,14 @@ def described(
     )
     if given.batch is None:
         return found
-    batch, longest = given.batch, looked.longest(given.samples)
+    batch, longest = given.batch, looked.longest(given.samples, model.parts)
 
     def run(several: int) -> Trace:
         return trace(fakes, model, batch, several, plan, longest)
 
     traced = Traces(run)
     once = traced(micro)
-    problems.add(looked.misplaced(given.samples, emitted(once)))
+    problems.add(looked.misplaced(given.samples, emitted(once), model.parts))
     problems.add(once.refused)
     if whole and not once.refused:  # what was left out for a mistake of its own might have reached them
         problems.add(unreached(once))

@@ -147,23 +147,25 @@ def refuse_bad(split: str, data: Prepared, samples: Sequence[Sample | BadRow], l
         problems.add([Problem(text)], f"data.{split}")
 
 
-def longest(samples: Sequence[Sample]) -> dict[str, int]:
-    """By encoder, the tokens of the longest item, as its encoder should emit them."""
+def longest(samples: Sequence[Sample], parts: Parts) -> dict[str, int]:
+    """By encoder, the tokens of the longest item, of those that share its weights too, as it should emit them."""
     found: dict[str, int] = {}
     for sample in samples:
         for key, items in sample.items.items():
-            found[key] = max([found.get(key, 1), *(item.length for item in items)])
+            owner = parts.owner(key)
+            found[owner] = max([found.get(owner, 1), *(item.length for item in items)])
     return found
 
 
-def misplaced(samples: Sequence[Sample], emitted: Mapping[str, int]) -> list[Problem]:
-    """Items that say they become more tokens than their encoder emits; one an encoder."""
+def misplaced(samples: Sequence[Sample], emitted: Mapping[str, int], parts: Parts) -> list[Problem]:
+    """Items that say they become more tokens than their encoder emits at most; one an encoder."""
     found = {}
     for sample in samples:
         for key, items in sample.items.items():
             most = max((item.length for item in items), default=0)
-            if most > emitted.get(key, most):
-                text = f"{sample.row.place} (id {sample.row.id}): its item says {most} tokens, the encoder emits {emitted[key]}"
+            there = emitted.get(parts.owner(key), most)
+            if most > there:
+                text = f"{sample.row.place} (id {sample.row.id}): its item says {most} tokens, the encoder emits {there}"
                 found[key] = Problem(f"encoder `{key}`: {text}", hint="its processor's `Item.length` is wrong")
     return list(found.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -121,12 +122,19 @@ def leaving(part: Part, ledger: Ledger, shapes: dict[str, tuple[Shapes, Shapes]]
         ledger.part = ""
         told = args if part.path.startswith("losses.") else args[:1]  # not the batch that fusion and heads get, too
         given = [shapes_of(each) for each in (kwargs, *told)]
-        shapes[part.path] = ({name: shape for each in given for name, shape in each.items()}, shapes_of(output))
+        goes_in, comes_out = {name: shape for each in given for name, shape in each.items()}, shapes_of(output)
+        if numbers(comes_out) >= numbers(shapes.get(part.path, ({}, {}))[1]):  # encoders that share weights run more than once
+            shapes[part.path] = goes_in, comes_out
         for tensor in tensors(output):
             if tensor.requires_grad:
                 tensor.register_hook(lambda _: setattr(ledger, "part", part.path))
 
     return hook
+
+
+def numbers(shapes: Shapes) -> int:
+    """How many numbers there are in all."""
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
