@@ -1,6 +1,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -71,3 +72,12 @@ def recipe(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
         return path
 
     return write
+
+
+@pytest.fixture
+def step(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module `cached_step`."""
+    monkeypatch.syspath_prepend(str(HERE))
+    import cached_step
+
+    return cached_step

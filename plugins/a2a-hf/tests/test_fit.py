@@ -268,13 +268,6 @@ def test_a_plateau_of_a_metric_that_should_rise(recipe: Recipe, tmp_path: Path) 
     assert torch.isfinite(weights(run)).all()
 
 
-def test_a_loss_of_scope_window_is_not_accumulated(recipe: Recipe, tmp_path: Path) -> None:
-    path = recipe(('use = "squared"', 'use = "window"'))
-    fit(path, tmp_path / "whole")
-    with pytest.raises(A2AError, match="cannot be accumulated"):
-        fit(path, tmp_path / "parts", "trainer.micro_batch=2")
-
-
 @pytest.mark.parametrize(
     ("sets", "message"),
     [

@@ -8,10 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from a2a_core import HeadConfig, LossConfig, MetricConfig, Row, SourceConfig, hookimpl, option
+from a2a_core.gathering import all_rows
+from a2a_core.structures import Tokens
+from a2a_core.testing.reference import ReferenceEncoder
+from a2a_core.testing.reference_model import NumbersToTokens
 
 
 class ToyRows:
-    def __init__(self, count: int, unlabelled: int, spoiled: tuple[int, ...], absent: int) -> None:
+    def __init__(self, count: int, unlabelled: int, spoiled: tuple[int, ...], absent: int, twins: int = 0) -> None:
         generator = torch.Generator().manual_seed(7)
         self.rows = []
         for index in range(count):
@@ -22,6 +26,8 @@ class ToyRows:
                 fields["value"] = None
             if absent and index % absent == 0:
                 fields["right"] = None
+            if index < twins:
+                fields["left"] = [1.0]
             if index in spoiled:
                 fields["left"] = "not numbers"
             self.rows.append(Row(fields, str(index), Path(), f"toy:{index}"))
@@ -44,9 +50,31 @@ class ToySource(SourceConfig):
     unlabelled: int = option("every so many-th row has no label (0: none)", default=0)
     absent: int = option("every so many-th row lacks `right` (0: none)", default=0)
     spoiled: tuple[int, ...] = option("rows that cannot be read", default=())
+    twins: int = option("so many first rows have the same `left`", default=0)
 
     def build(self) -> ToyRows:
-        return ToyRows(self.count, self.unlabelled, self.spoiled, self.absent)
+        return ToyRows(self.count, self.unlabelled, self.spoiled, self.absent, self.twins)
+
+
+class Dropped(nn.Module):
+    """Numbers to tokens, a third of whose channels are dropped."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.numbers, self.dropout, self.width = NumbersToTokens(width), nn.Dropout(1 / 3), width
+
+    def forward(self, numbers: Tensor, lengths: Tensor) -> Tokens:
+        values, mask, *_ = self.numbers(numbers, lengths)
+        return Tokens(self.dropout(values), mask)
+
+
+class DroppedEncoder(ReferenceEncoder):
+    """With dropout."""
+
+    name = "dropped"
+
+    def build(self) -> nn.Module:
+        return Dropped(self.width)
 
 
 class Squared(nn.Module):
@@ -77,11 +105,46 @@ class ToyLoss(LossConfig):
         return Squared(self.poison)
 
 
-class WindowLoss(ToyLoss):
-    """Says that it needs the whole window."""
+class Told(nn.Module):
+    """Which label is a row's, among those of all rows, by its number; and which number is a label's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.zeros(1))
+
+    def count(self, inputs: Mapping[str, Any], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        assert inputs["size"] == len(targets["value"])
+        return {"told": targets["value"].isfinite().sum()}
+
+    def forward(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        here = targets["value"].isfinite()
+        numbers = outputs["values"]
+        labels = torch.where(here, targets["value"], 0).to(numbers.dtype)
+        (all_numbers, all_labels, there), start = all_rows(numbers, labels, here)
+        own = start + torch.arange(len(numbers))
+        total = numbers.new_zeros(())
+        for one, other in ((numbers, all_labels), (labels, all_numbers)):
+            logits = -self.sharpness.exp() * (one[:, None] - other) ** 2
+            logits = logits.masked_fill(~there, torch.finfo(logits.dtype).min)
+            total = total + nn.functional.cross_entropy(logits, own, reduction="none").masked_fill(~here, 0).sum()
+        return {"told": total}
+
+
+class WindowLoss(LossConfig):
+    """Compares all rows of a step."""
 
     name = "window"
     scope = "window"
+    terms = ("told",)
+
+    def build(self, head: HeadConfig) -> nn.Module:
+        return Told()
+
+    def least(self) -> int:
+        return 2
+
+    def distinct(self, head: HeadConfig) -> str:
+        return "left"
 
 
 class Mean:
@@ -120,7 +183,7 @@ def a2a_sources() -> dict[str, str]:
 
 @hookimpl
 def a2a_encoders() -> dict[str, str]:
-    return {"reference": "a2a_core.testing.reference:ReferenceEncoder"}
+    return {"reference": "a2a_core.testing.reference:ReferenceEncoder", "dropped": "toy:DroppedEncoder"}
 
 
 @hookimpl

@@ -12,14 +12,17 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK,
 from a2a_core import A2AError
 from a2a_core.errors import suggest
 from a2a_core.job import Job
+from a2a_core.recipe import Recipe
 from a2a_hf.trainer import HfTrainer
 
 
-def shares(config: HfTrainer, ranks: int) -> tuple[int, int]:
-    """Rows a rank takes at once, and how many times before a step."""
+def shares(config: HfTrainer, recipe: Recipe, ranks: int) -> tuple[int, int]:
+    """Rows of a rank's batch, and how many before a step: one, where the trainer cuts it into chunks itself."""
     if config.batch_size % ranks:
         raise A2AError(f"`trainer.batch_size` = {config.batch_size} does not divide by {ranks} ranks")
     share = config.batch_size // ranks
+    if config.chunked(recipe, ranks):
+        return share, 1
     micro = config.micro_batch or share
     if share % micro:
         raise A2AError(
@@ -36,7 +39,7 @@ def world() -> int:
 
 def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str, higher_is_better: bool) -> TrainingArguments:
     """All of them; what the backend sets comes last."""
-    micro, accumulation = shares(config, world())
+    rows, accumulation = shares(config, job.recipe, world())
     evaluating = config.evaluate if splits else "no"
     os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # the recipe decides
     plateau = {"mode": "max" if higher_is_better else "min"} if config.schedule == "reduce_lr_on_plateau" else {}
@@ -45,8 +48,8 @@ def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str,
         "output_dir": str(job.run.checkpoints),
         "num_train_epochs": config.epochs,
         "max_steps": config.max_steps or -1,
-        "per_device_train_batch_size": micro,
-        "per_device_eval_batch_size": config.eval_batch_size or micro,
+        "per_device_train_batch_size": rows,
+        "per_device_eval_batch_size": config.eval_batch_size or min(config.micro_batch or rows, rows),
         "gradient_accumulation_steps": accumulation,
         "lr_scheduler_type": config.schedule,
         "lr_scheduler_kwargs": {**plateau, **config.schedule_args} or None,

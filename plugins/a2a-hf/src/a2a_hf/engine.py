@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +17,8 @@ from a2a_core.data import BadRow, Batches, Loader, Prepared, load
 from a2a_core.evaluate import build_metrics, evaluate, moved
 from a2a_core.job import Job
 from a2a_hf.checkpoint import write_checkpoint
+from a2a_hf.chunks import Chunks
+from a2a_hf.gradient_cache import GradientCache, counts
 from a2a_hf.gradients import Gradients
 from a2a_hf.groups import Assigned, assign, optimizer_class, optimizer_groups
 from a2a_hf.trainer import HfTrainer
@@ -59,6 +61,9 @@ class Engine(Trainer):
         self.loaders: dict[str, Loader] = {}
         self.groups_of: dict[str, list[list[int]]] = {}
         """Splits whose rows share places in batches (see Job.group)."""
+        self.keys: Sequence[int] | None = None
+        """Of the training rows: those of one key come in different steps."""
+        self.chunked = config.chunked(job.recipe, args.world_size)
         self.evaluated: dict[str, tuple[int, dict[str, Any]]] = {}
         super().__init__(
             model=job.model,
@@ -69,6 +74,7 @@ class Engine(Trainer):
             callbacks=callbacks,
         )
         self.model_accepts_loss_kwargs = False
+        self.cache = GradientCache(job.model, self.accelerator, config.compile)
 
     # data -------------------------------------------------------------------------------------------------------------
 
@@ -78,9 +84,12 @@ class Engine(Trainer):
             data, args = self.job.data[split], self.args
             groups = self.groups_of.get(split)
             length = len(data) if groups is None else len(groups)
-            order = Batches(length, batch_size, shuffle, args.seed, args.process_index, args.world_size, groups)
+            keys = self.keys if split == "train" else None
+            order = Batches(length, batch_size, shuffle, args.seed, args.process_index, args.world_size, groups, keys)
             pin = args.device.type == "cuda"
-            self.loaders[split] = load(data, self.job.collate, order, args.dataloader_num_workers, pin)
+            chunked, config = self.chunked and split == "train", self.config
+            collate = Chunks(self.job.collate, config.micro_batch, config.micro_tokens) if chunked else self.job.collate
+            self.loaders[split] = load(data, collate, order, args.dataloader_num_workers, pin)
         return self.loaders[split]
 
     def get_train_dataloader(self) -> Loader:
@@ -103,9 +112,10 @@ class Engine(Trainer):
         """The batches of one optimizer step, and each term's scale: its count is added up over window and ranks first."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         bad: list[BadRow] = [row for batch in batches for row in batch.pop("bad")]
-        counted = [self.job.model.counts(batch) for batch in batches]
-        sums = [sum(float(counts[name]) for counts in counted) for name in self.terms]
-        rows = sum(len(batch["ids"]) for batch in batches)
+        self.window = [chunk for batch in batches for chunk in batch.get("chunks", (batch,))]
+        counted = counts(self.job.model, self.window)
+        rows: float = sum(len(batch["ids"]) for batch in self.window)
+        sums = [counted[name] for name in self.terms]
         *each, rows, several, interrupted = self.over_ranks([*sums, rows, len(bad), self.asked])
         self.interrupted = interrupted > 0
         self.learned = self.learned or rows > 0
@@ -113,12 +123,11 @@ class Engine(Trainer):
             self.quarantine.add("train", bad)
         if rows and not any(each):  # without rows all of them are bad, as many as the limit allows: the step moves nothing new
             raise A2AError(
-                f"nothing is supervised in the rows of step {self.state.global_step + 1}: {ids(batches)}",
+                f"nothing is supervised in the rows of step {self.state.global_step + 1}: {ids(self.window)}",
                 hint="no loss counts a target there; give the rows labels, or leave them out",
             )
         world = self.args.world_size
         scales = {name: world / count if count else 0.0 for name, count in zip(self.terms, each, strict=True)}
-        self.window = batches
         return batches, scales
 
     def over_ranks(self, values: list[float]) -> list[float]:
@@ -129,6 +138,19 @@ class Engine(Trainer):
         dist.all_reduce(summed)
         found: list[float] = summed.tolist()
         return found
+
+    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
+        """Stock, or all chunks of a step by the gradient cache."""
+        if not self.chunked:
+            found: Tensor = super().training_step(model, inputs, num_items_in_batch)
+            return found
+        model.train()
+        shares = self.cache.step(model, inputs["chunks"], num_items_in_batch)
+        for name, share in shares.items():
+            self.record.term(name, share)
+        for chunk in inputs["chunks"]:
+            self.record.rows(len(chunk["ids"]), chunk["tokens"])
+        return torch.stack([self.weights_by_term[name] * share for name, share in shares.items()]).sum()
 
     def _prepare_input(self, data: Any) -> Any:
         """Tensors to the device, plain structures as they are."""

@@ -13,11 +13,13 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, TrainerState
 
 from a2a_core import A2AError
+from a2a_core.data import Batches
 from a2a_core.export import export
 from a2a_core.job import Job, Result
 from a2a_hf.arguments import arguments
 from a2a_hf.best import more_is_better
 from a2a_hf.checkpoint import read_progress
+from a2a_hf.distinct import fields, keys
 from a2a_hf.engine import Engine
 from a2a_hf.record import Quarantine, Record
 from a2a_hf.trainer import HfTrainer
@@ -34,6 +36,7 @@ class HfFit:
         config.refuse(job.recipe, job.model)
         best, higher = self.best()
         self.args = arguments(config, job, self.splits, best, higher)
+        self.refuse_places()
         main = self.args.process_index == 0
         self.record = Record(job.run, job.reporter, list(job.model.weights()), main)
         lengths = {split: len(data) for split, data in job.data.items()}
@@ -59,6 +62,7 @@ class HfFit:
         job.cache_features(self.args.device, self.engine.accelerator.autocast, self.config.workers)
         for split in job.data:
             self.group(split)
+        self.keep_apart()
         self.record.since = time.perf_counter()
         with interruptible(self.engine):
             self.train()
@@ -89,6 +93,29 @@ class HfFit:
         several = len(self.quarantine.left_out.get(split, ()))
         left = f"; {several} are left out: {self.job.run.quarantine} says why" if several else ""
         self.job.reporter.note(f"{rows} rows of `{split}` share {len(found.groups)} places in batches{left}")
+
+    def refuse_places(self) -> None:
+        """What tells rows of a step apart has no use for places that several rows share."""
+        if self.job.collate.group is None:
+            return
+        hint = "leave packing and buckets out of [collator]"
+        if self.config.chunked(self.job.recipe, self.args.world_size):
+            hint += ", or set `trainer.micro_batch = 0`"
+            raise A2AError("rows share places in batches, and chunks of the gradient cache would tear them apart", hint=hint)
+        if names := fields(self.job.model.parts):
+            raise A2AError(f"no two rows of a step may share `{names[0]}`, and rows share places in batches", hint=hint)
+
+    def keep_apart(self) -> None:
+        """Let no step hold two rows that a loss wants apart; say so where that makes steps smaller."""
+        job, rows = self.job, self.args.per_device_train_batch_size
+        self.engine.keys = found = keys(job.model.parts, job.data["train"])
+        if found is None:
+            return
+        plain, steps = (len(Batches(len(found), rows, ranks=self.args.world_size, keys=each)) for each in (None, found))
+        if steps > plain:
+            names = " and ".join(f"`{name}`" for name in fields(job.model.parts))
+            frequent = f"a step holds no two rows with the same {names}, and one value stands in {steps} of {len(found)} rows"
+            job.reporter.note(f"{frequent}: an epoch has {steps} steps, not {plain}, of {len(found) / steps:.0f} rows or so")
 
     def train(self) -> None:
         """From the first step, from a checkpoint, or not at all: a run may have been killed after its last step."""

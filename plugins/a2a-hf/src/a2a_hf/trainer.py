@@ -67,6 +67,10 @@ class HfTrainer(TrainerConfig):
     uneven batches and data parallelism give the gradient of one big batch. `batch_size` is the rows of an optimizer step
     over all ranks: a recipe means the same on one process and on sixteen. A run killed at any moment resumes from its last
     checkpoint to the same weights, and reads none of the rows it has done.
+
+    Losses that compare all rows of a step with one another do so whatever `micro_batch` is: where it is smaller than a rank's
+    share, the gradient cache (arXiv 2101.06983) computes each chunk of so many rows twice, first for the losses and then, with
+    the same dropout, for the gradient. Chunks hold rows of like lengths, and with `micro_tokens` no more than so many tokens.
     """
 
     name = "hf"
@@ -74,6 +78,9 @@ class HfTrainer(TrainerConfig):
     max_steps: int = option("optimizer steps, whatever `epochs` says (0: by epochs)", default=0, ge=0)
     batch_size: int = option("rows an optimizer step takes, over all ranks", default=8, ge=1)
     micro_batch: int = option("rows a rank takes at once; the rest is accumulated (0: all of its share)", default=0, ge=0)
+    micro_tokens: int = option(
+        "tokens, padded, that `micro_batch` rows may come to; longer rows go fewer at once (0: any number)", default=0, ge=0
+    )
     eval_batch_size: int = option("rows a rank evaluates at once (0: as in training)", default=0, ge=0)
     workers: int = option("processes a rank that prepare rows (0: the rank itself)", default=0, ge=0)
 
@@ -125,6 +132,8 @@ class HfTrainer(TrainerConfig):
 
     def check(self) -> None:
         """Rules over several keys."""
+        if self.micro_tokens and not self.micro_batch:
+            raise ValueError("`micro_tokens` bounds what `micro_batch` rows may come to: set that, too")
         if self.load_best and self.evaluate == "no":
             raise ValueError('`load_best` needs evaluations: set `evaluate = "epoch"` or `"steps"`')
         if self.patience and self.evaluate == "no":
@@ -151,6 +160,16 @@ class HfTrainer(TrainerConfig):
         problem = misnamed(recipe, self.best) if self.best else None
         if problem is not None:
             yield "best", problem
+        if self.micro_batch > self.batch_size:
+            told = f"`trainer.micro_batch`: {self.micro_batch} rows at once are more than the {self.batch_size} of a step"
+            yield "micro_batch", Problem(told, hint="lower it, or raise `trainer.batch_size`")
+        for key, loss in recipe.losses.items():
+            if loss.least() > self.batch_size:
+                told = f"`trainer.batch_size` = {self.batch_size}: loss `{key}` compares the rows of a step with one another"
+                yield "batch_size", Problem(told, hint=f"it needs {loss.least()} at least; more are better")
+        if self.micro_tokens and not over_steps(recipe):
+            told = "`trainer.micro_tokens` cuts the steps of losses that compare all of their rows, and there is no such loss"
+            yield "micro_tokens", Problem(told, hint="leave it out; `trainer.micro_batch` is for all losses")
 
     def refuse(self, recipe: Recipe, model: nn.Module) -> None:
         """What this trainer cannot do is said before it starts."""
@@ -160,16 +179,10 @@ class HfTrainer(TrainerConfig):
         problems = [problem for _, problem in self.misfits(recipe)]
         if problems:
             raise A2AError(problems)
-        shares(self, 1)
+        shares(self, recipe, 1)
         evaluated = splits(recipe)
         if not evaluated and (self.load_best or self.patience or self.save == "best"):
             raise A2AError('`load_best`, `patience` and `save = "best"` need a split to evaluate: add [data.validation]')
-        window = [key for key, loss in recipe.losses.items() if loss.scope == "window"]
-        if window and self.micro_batch and self.micro_batch < self.batch_size:
-            raise A2AError(
-                f"loss `{window[0]}` compares all rows of a step with one another: it cannot be accumulated over micro-batches",
-                hint="set `trainer.micro_batch = 0`",
-            )
         if self.schedule in ("reduce_lr_on_plateau", "greedy") and (self.evaluate == "no" or not evaluated):
             raise A2AError(f"schedule `{self.schedule}` follows an evaluation: add [data.validation], and set `evaluate`")
         able = any(hasattr(module, "gradient_checkpointing") for module in model.modules())
@@ -179,6 +192,10 @@ class HfTrainer(TrainerConfig):
     def passes(self, rows: int) -> float:
         """See TrainerConfig.passes."""
         return self.max_steps * self.batch_size / rows if self.max_steps else self.epochs
+
+    def chunked(self, recipe: Recipe, ranks: int) -> bool:
+        """Whether a rank's share of a step is cut into chunks for losses that compare all of it."""
+        return over_steps(recipe) and (self.micro_tokens > 0 or 0 < self.micro_batch < self.batch_size // ranks)
 
     def plan(self) -> Plan:
         """See TrainerConfig.plan."""
@@ -198,3 +215,8 @@ class HfTrainer(TrainerConfig):
         made, keywords = optimizer_class(bare_arguments(self), model)
         optimizer: Optimizer = made(optimizer_groups(assign(model, self.groups), self, model), **keywords)
         return optimizer
+
+
+def over_steps(recipe: Recipe) -> bool:
+    """Some loss compares all rows of a step."""
+    return any(loss.scope == "window" for loss in recipe.losses.values())

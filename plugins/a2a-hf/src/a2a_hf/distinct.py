@@ -1,0 +1,45 @@
+"""Rows that no step may hold together, because some loss would take one for another's opposite."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from a2a_core.data import Prepared
+    from a2a_core.recipe import Parts
+
+
+def fields(parts: Parts) -> list[str]:
+    """The rows' fields whose values some loss wants to be distinct within a step."""
+    found = (loss.distinct(parts.heads[loss.head]) for loss in parts.losses.values())
+    return list(dict.fromkeys(field for field in found if field))
+
+
+def keys(parts: Parts, data: Prepared) -> Sequence[int] | None:
+    """A number for each row, the same for rows that share a value of one of the fields; None where no loss asks."""
+    wanted = fields(parts)
+    if not wanted:
+        return None
+    alike = list(range(len(data)))
+    """Of each row, one that stands before it with the same key, or itself."""
+    for field in wanted:
+        for row, first in enumerate(firsts(data.rows.column(field))):
+            one, other = root(alike, row), root(alike, first)
+            alike[max(one, other)] = min(one, other)
+    return [root(alike, row) for row in range(len(alike))]
+
+
+def firsts(values: Iterable[Any]) -> Iterable[int]:
+    """For each value where it is found first; what is missing is like nothing else."""
+    seen: dict[Hashable, int] = {}
+    for row, value in enumerate(values):
+        missing = value is None or value in ("", [])
+        yield row if missing else seen.setdefault(value if isinstance(value, str) else repr(value), row)
+
+
+def root(alike: list[int], row: int) -> int:
+    """The first of all rows that are alike."""
+    while alike[row] != row:
+        alike[row] = row = alike[alike[row]]
+    return row
