@@ -63,6 +63,8 @@ def test_every_fusion(traced: Any, name: str, tmp_path: Path) -> None:
     fusion = CATALOG.find("fusion", name).tiny(tmp_path)
     if fusion.media():
         pytest.skip("it reads media of its own, which cannot be made up here")
+    if fusion.build({"it": 16}).width is None:
+        pytest.skip("it pools nothing, and the head here reads what is pooled")
     found, _ = traced(ReferenceEncoder(), fusion)
     assert found.notes == ()
     assert [each for each in found.unreached if not each.endswith("lm_head.weight")] == []  # the head here writes no text
