@@ -25,7 +25,7 @@ def refuse_leaks(model: Any, states: States, device: torch.device) -> None:
     """RunFailed where texts in a batch, or logits by chunks, are not what the model itself makes of each text alone.
 
     A model may ignore what it is given (positions, where a text ends), and all would run, leaking from text to text; or do
-    to its logits what is not known here; of one without an output layer there are none. The modes of its modules stay what they were.
+    to its logits what is not known here; without an output layer there are none. The modes of its modules stay what they were.
     """
     training = {module: module.training for module in model.modules()}
     model.eval()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 import transformers
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers.models.auto import image_processing_auto
 from transformers.vision_utils import (
     get_vision_interpolation_indices_and_weights,
@@ -133,6 +134,10 @@ class PictureProcessor(StockImages):
         """`pixel_values` (N, channels, height, width)."""
         return {"pixel_values": torch.stack([item.tensors["pixel_values"] for item in items])}
 
+    def by_item(self, items: Sequence[Item]) -> dict[str, Any]:
+        """The same: each is a row of its own."""
+        return self.pad(items)
+
     def dummy(self) -> Item:
         """A picture of the mean colour."""
         return Item({"pixel_values": torch.zeros(self.shape)}, self.length)
@@ -215,6 +220,16 @@ class PatchProcessor(StockImages):
         grids = torch.stack([item.tensors["grid"] for item in items])
         pixels = torch.cat([item.tensors["pixel_values"] for item in items])
         return {"pixel_values": pixels, "grids": grids.tolist(), "plan": self.tower.plan(grids)}
+
+    def by_item(self, items: Sequence[Item]) -> dict[str, Any]:
+        """As `pad`, but each item in a row of its own: `pixel_values` (N, patches, values); see a2a_llm.hf_multimodal_rows."""
+        plans = [self.tower.plan(item.tensors["grid"][None]) for item in items]
+        found = {"pixel_values": pad_sequence([item.tensors["pixel_values"] for item in items], batch_first=True)}
+        for name in plans[0].keys() - {"pieces"}:
+            found[name] = pad_sequence([torch.as_tensor(plan[name]) for plan in plans], batch_first=True)
+        numbers = {"grids": torch.stack([item.tensors["grid"] for item in items])}
+        numbers |= {"windows": found.pop("windows")} if "windows" in found else {}
+        return found | {name: value.numpy() for name, value in numbers.items()}
 
     def dummy(self) -> Item:
         """One token of the mean colour."""

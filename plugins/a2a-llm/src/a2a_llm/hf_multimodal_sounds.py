@@ -66,6 +66,13 @@ class SoundProcessor:
             "lengths": [item.length for item in items],
         }
 
+    def by_item(self, items: Sequence[Item]) -> dict[str, Any]:
+        """As `pad`; see a2a_llm.hf_multimodal_rows."""
+        import numpy as np
+
+        found = self.pad(items)
+        return {**found, "lengths": np.array(found["lengths"])}
+
     def dummy(self) -> Item:
         """One token of silence."""
         import numpy as np

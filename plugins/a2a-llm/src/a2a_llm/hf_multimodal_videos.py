@@ -96,11 +96,13 @@ class VideoProcessor(PatchProcessor):
             found = of_a_video(frames, height, width, self.settings["temporal_patch_size"], factor, least, most)
         return found
 
+    def step(self, item: Item) -> float:
+        """Positions from one patch to the next in time."""
+        return 1.0 if self.tokens_per_second is None else self.tokens_per_second * float(item.tensors["spacing"])
+
     def pad(self, items: Any) -> dict[str, Any]:
-        """As pictures, and `steps`, positions from one patch to the next in time."""
-        speed = self.tokens_per_second
-        steps = [1.0 if speed is None else speed * float(item.tensors["spacing"]) for item in items]
-        return {**super().pad(items), "steps": steps}
+        """As pictures, and `steps`, of each (see `step`)."""
+        return {**super().pad(items), "steps": [self.step(item) for item in items]}
 
     def dummy(self) -> Item:
         """One token of the mean colour."""

@@ -8,6 +8,12 @@ from a2a_core.hookspecs import hookimpl
 
 
 @hookimpl
+def a2a_encoders() -> Mapping[str, str]:
+    """Whole multimodal models, for embeddings."""
+    return {"hf-multimodal": "a2a_llm.hf_multimodal_encoder:HfMultimodalEncoder"}
+
+
+@hookimpl
 def a2a_projectors() -> Mapping[str, str]:
     """A token to a token, all to a fixed number, or four neighbours to one."""
     return {

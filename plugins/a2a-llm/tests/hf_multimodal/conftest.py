@@ -264,6 +264,7 @@ def kit():
         batch=batch,
         filmed=FILMED,
         frames=frames,
+        heard=heard,
         logits_of=logits_of,
         models=MODELS,
         picture=picture,
