@@ -61,7 +61,8 @@ class SidesHead(HeadConfig):
                 hint=f'write `like = "{positive}"` into [encoders.{self.negatives}]',
             )
         key = fields[self.positive][0] if self.positive_key == self.positive and self.positive in fields else self.positive_key
-        return evolved(self, fields=fields, weights=weights, positive_key=key)
+        copy: Self = evolved(self, fields=fields, weights=weights, positive_key=key)
+        return copy
 
     def processor(self) -> PairTarget:
         """A row's ids, scores and judgements."""
