@@ -25,6 +25,5 @@ class Temperature(nn.Module):
     def forward(self) -> Tensor:
         """As in CLIP the parameter itself is held back, so that it can turn around at the bound."""
         if self.training and isinstance(self.logit_scale, nn.Parameter):
-            with torch.no_grad():
-                self.logit_scale.clamp_(max=self.most)
+            self.logit_scale.data.clamp_(max=self.most)  # `matryoshka` asks several times before it goes back
         return wide(self.logit_scale).clamp(max=self.most).exp()
