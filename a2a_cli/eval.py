@@ -18,6 +18,9 @@ from a2a_core.errors import A2AError, suggest
 @click.command("eval")
 @click.argument("run", type=RunName())
 @click.option("--split", "splits", multiple=True, help="A split of the run's recipe; may be repeated [default: all but train].")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Where the report goes [default: the run's folder]."
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Other rows, in the format of the split that is named first.")
 @set_option
 @batch_size_option
@@ -27,6 +30,7 @@ from a2a_core.errors import A2AError, suggest
 def eval_(
     run: str,
     splits: tuple[str, ...],
+    out: Path | None,
     data: Path | None,
     sets: tuple[str, ...],
     batch_size: int,
@@ -36,31 +40,39 @@ def eval_(
 ) -> None:
     """Measure a trained RUN (its folder, its name, or the beginning of its name).
 
+    Writes report.html and report.md: metrics, curves, tables, and for retrieval the best and worst queries.
+
     \b
     a2a eval digits-20260101-120000
     a2a eval runs/mine --split validation --json
     a2a eval runs/mine --data more.jsonl
     """
     found = folders.find(run, runs)
+    from a2a_core.data import media
     from a2a_core.inference import measure, open_run
     from a2a_core.reasons import few
+    from a2a_core.report import Split, write_report
 
     trained = open_run(found, sets, device)
     sources = chosen(trained.loaded.recipe.data, splits, data)
     results: dict[str, dict[str, Any]] = {}
+    shown = []
     for split, source in sources.items():
-        values, bad = measure(trained, split, source.build(), batch_size)
+        rows = source.build()
+        values, bad, sections = measure(trained, split, rows, batch_size)
         results[split] = values
+        shown.append(Split(split, values, sections, rows, media(trained.model.parts), len(bad)))
         for row, reason, more in few((each.row, each.reason) for each in bad):
             click.echo(f"note: {row.place} (id {row.id}) is left out: {reason}", err=True)
             if more:
                 click.echo(f"note: and {more} more like this", err=True)
         if bad:
             click.echo(f"note: in all {plural(len(bad), 'row')} of `{split}`", err=True)
+    report = write_report(found, shown, out or found.folder)
     if as_json:
-        print_json({"run": found.folder, "results": results})
+        print_json({"run": found.folder, "results": results, "report": report})
     else:
-        click.echo(summary(results))
+        click.echo(f"{summary(results)}\n\nreport  {report}")
 
 
 def chosen(sources: Any, splits: tuple[str, ...], data: Path | None) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -16,9 +16,18 @@ from a2a_core.structures import Batch
 if TYPE_CHECKING:
     from a2a_core.components import HeadConfig, Metric, MetricConfig
     from a2a_core.model import A2AModel
+    from a2a_core.report import Section
 
 Metrics = dict[str, tuple[str, "Metric"]]
 """Metric key -> its head's key and the metric."""
+
+
+@runtime_checkable
+class Illustrated(Protocol):
+    """A metric that has more to show than its results."""
+
+    def sections(self) -> Sequence[Section]:
+        """Tables, curves, rankings; asked for once everything has been seen."""
 
 
 def build_metrics(configs: Mapping[str, MetricConfig], heads: Mapping[str, HeadConfig]) -> Metrics:
@@ -119,3 +128,8 @@ def named(metrics: Metrics) -> dict[str, Any]:
         for place, (name, value) in enumerate(metric.compute().items()):
             found[key if place == 0 else f"{key}/{name}"] = value
     return found
+
+
+def sections(metrics: Metrics) -> dict[str, Sequence[Section]]:
+    """What metrics have to show besides their results, by the recipe's names: those that have `sections()`."""
+    return {key: metric.sections() for key, (_, metric) in metrics.items() if isinstance(metric, Illustrated)}

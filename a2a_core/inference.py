@@ -13,7 +13,7 @@ import torch
 
 from a2a_core.data import BadRow, Batches, Collate, collator, load, prepare
 from a2a_core.errors import A2AError
-from a2a_core.evaluate import build_metrics, evaluate, moved
+from a2a_core.evaluate import build_metrics, evaluate, moved, sections
 from a2a_core.generation import generate, text_heads
 from a2a_core.model import A2AModel
 from a2a_core.recipe import load_recipe
@@ -23,6 +23,7 @@ from a2a_core.structures import Row, Sample
 if TYPE_CHECKING:
     from a2a_core.components import Rows, SourceConfig
     from a2a_core.recipe import Loaded
+    from a2a_core.report import Section
 
 
 ONE_A_LINE = "rows are JSON lines, one object a line, whatever format the training rows had"
@@ -56,8 +57,16 @@ def precision(trained: Trained) -> AbstractContextManager[Any]:
     return nullcontext() if kind is None else torch.autocast(device, kind)
 
 
-def measure(trained: Trained, split: str, rows: Rows, batch_size: int) -> tuple[dict[str, Any], list[BadRow]]:
-    """One split's loss and metrics, and the rows that could not be read."""
+class Measured(NamedTuple):
+    """One split's loss and metrics, the rows that could not be read, and what metrics show besides (see a2a_core.report)."""
+
+    values: dict[str, Any]
+    bad: list[BadRow]
+    sections: dict[str, Sequence[Section]]
+
+
+def measure(trained: Trained, split: str, rows: Rows, batch_size: int) -> Measured:
+    """Evaluate a split; A2AError where no row of it can be read."""
     loaded, model = trained
     bad: list[BadRow] = []
     collate = collator(loaded.recipe.collator, model.parts)
@@ -67,7 +76,7 @@ def measure(trained: Trained, split: str, rows: Rows, batch_size: int) -> tuple[
     values = evaluate(model, batches, metrics, bad.extend, lambda: precision(trained))
     if len(bad) == len(data):
         raise A2AError(f"no row of `{split}` can be read: {bad[0].row.place}: {bad[0].reason}")
-    return values, bad
+    return Measured(values, bad, sections(metrics))
 
 
 class Lines:
