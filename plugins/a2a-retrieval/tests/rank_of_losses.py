@@ -13,6 +13,7 @@ from a2a_core.plugins import Catalog
 from a2a_retrieval.embedding import EmbeddingHead
 from a2a_retrieval.multi_vector import MultiVectorHead
 
+SIDES = "query", "positive", "negative"
 HEADS = {"embedding": EmbeddingHead, "multi-vector": MultiVectorHead}
 
 
@@ -28,32 +29,39 @@ def main(out: Path, store: str, rank: int, world: int, losses: dict[str, list[An
 
 def step(use: str, options: dict[str, Any], head: str, negatives: int, chosen: list[int], world: int) -> dict[str, Any]:
     """What the loss makes of some of the rows, and what it owes to them and to its parameters, added up over ranks."""
-    config = Catalog.installed().find("loss", f"a2a-retrieval:{use}")(head="pair", **options)
     sides = {"query": "image", "positive": "audio", "negatives": "noise" if negatives else ""}
-    module = config.build(HEADS[head](**sides))
+    module = made(use, **options).build(HEADS[head](**sides))
     outputs = one_behind_the_other([rows(index, head, negatives) for index in chosen])
     targets = {name.removeprefix("of "): outputs.pop(name) for name in list(outputs) if name.startswith("of ")}
-    leaves = [value.requires_grad_() for value in outputs.values() if value.is_floating_point()]
+    leaves = [outputs[side].requires_grad_() for side in SIDES]
+    outputs |= {f"teacher/{name}": value.detach().cumsum(-1) if name in SIDES else value for name, value in outputs.items()}
     total = sum(module(outputs, targets).values())
     total.backward()
     whole = total.detach().clone()
     learned = [parameter.grad for parameter in module.parameters()]
     for tensor in (whole, *learned) if world > 1 else ():
         dist.all_reduce(tensor)
-    return {"total": whole, "rows": [leaf.grad for leaf in leaves], "learned": learned}
+    owed = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+    return {"total": whole, "rows": owed, "learned": learned}
+
+
+def made(use: str, **options: Any) -> Any:
+    """A loss, and the one in it."""
+    inner = {name: made(**value) for name, value in options.items() if isinstance(value, dict)}
+    return Catalog.installed().find("loss", f"a2a-retrieval:{use}")(**{"head": "pair", **options, **inner})
 
 
 def rows(index: int, head: str, negatives: int) -> dict[str, torch.Tensor]:
     """One row: its outputs, and its targets as `of <name>`; the third has no positive, the sixth the second's."""
     generator = torch.Generator().manual_seed(index)
     has, several = index != 2, index % (negatives + 1)
-    made: dict[str, torch.Tensor] = {}
-    for side, count in (("query", 1), ("positive", 1), ("negative", several)):
+    found: dict[str, torch.Tensor] = {}
+    for side, count in zip(SIDES, (1, 1, several), strict=True):
         size = (count,) if head == "embedding" else (count, 2 + (index + count) % 3)
         vectors = torch.nn.functional.normalize(torch.randn(*size, 6, generator=generator), dim=-1)
         mask = torch.ones(size, dtype=torch.bool) & (has or side != "positive")
         lead = slice(None) if side != "negative" else None
-        made |= {side: vectors[lead], f"{side}_mask": mask[lead]}
+        found |= {side: vectors[lead], f"{side}_mask": mask[lead]}
     ids = {"query_id": [index + 1], "positive_id": [(101 if index == 5 else 100 + index) * has]}
     ids |= {"negative_id": [[200 + 10 * index + place for place in range(several)]], "relevant": [[100, 0][: index % 3]]}
     numbers = {
@@ -61,8 +69,8 @@ def rows(index: int, head: str, negatives: int) -> dict[str, torch.Tensor]:
         "score": [float(index % 4)],
         "teacher": [[float(index), *range(several)]],
     }
-    made |= {f"of {name}": torch.tensor(value, dtype=torch.int64) for name, value in ids.items()}
-    return made | {f"of {name}": torch.tensor(value, dtype=torch.float32) for name, value in numbers.items()}
+    found |= {f"of {name}": torch.tensor(value, dtype=torch.int64) for name, value in ids.items()}
+    return found | {f"of {name}": torch.tensor(value, dtype=torch.float32) for name, value in numbers.items()}
 
 
 if __name__ == "__main__":

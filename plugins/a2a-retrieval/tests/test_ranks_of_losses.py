@@ -17,6 +17,23 @@ LOSSES = {  # use, options, head, the most negatives of a row
     "infonce among its own": ["infonce", {"in_batch": False}, "embedding", 2],
     "infonce of many vectors": ["infonce", {"symmetric": True, "temperature": 1.0}, "multi-vector", 2],
     "siglip": ["siglip", {}, "embedding", 2],
+    "colbert": ["colbert", {"symmetric": True, "learn_temperature": True, "by_length": True}, "multi-vector", 2],
+    "cosent": ["cosent", {}, "embedding", 0],
+    "cosent of many vectors": ["cosent", {}, "multi-vector", 0],
+    "triplet, hard": ["triplet", {"symmetric": True, "margin": 1.0}, "embedding", 2],
+    "triplet, all": ["triplet", {"mining": "all", "margin": "soft", "distance": "euclidean"}, "embedding", 2],
+    "triplet, semi-hard": ["triplet", {"mining": "semi-hard", "margin": 1.0}, "multi-vector", 2],
+    "triplet, given": ["triplet", {"mining": "given", "margin": 1.0}, "embedding", 2],
+    "margin-mse": ["margin-mse", {}, "embedding", 2],
+    "distillation": ["distillation", {}, "multi-vector", 2],
+    "distillation, scores": ["distillation", {"teacher": "other", "symmetric": True}, "embedding", 2],
+    "distillation, embeddings": ["distillation", {"teacher": "other", "match": "embeddings"}, "embedding", 2],
+    "matryoshka": [
+        "matryoshka",
+        {"inner": {"use": "infonce", "head": "pair", "learn_temperature": True}, "dimensions": [3, 6], "weights": [0.5, 2.0]},
+        "embedding",
+        2,
+    ],
 }
 CASES = {
     "even": [[0, 1, 2, 3], [4, 5, 6, 7]],
