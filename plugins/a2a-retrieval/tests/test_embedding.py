@@ -124,6 +124,8 @@ def test_what_it_must_know_of_encoders_is_kept():
     target = found.processor()({"query": "a", "wav": "b.wav", "from": 3})
     assert target.positive == "b.wav @3"
     assert found.describe(target) == "'a' -> 'b.wav @3'"
+    told = target._replace(negatives=("c", "d"), score=0.5)
+    assert found.describe(told) == "'a' -> 'b.wav @3', 2 negatives, score 0.5"
 
 
 def test_the_field_that_tells_positives_apart():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ class Pair(NamedTuple):
     negatives: tuple[str, ...] = ()
     score: float | None = None
     teacher: tuple[float, ...] = ()
-    relevant: Mapping[str, float] = MappingProxyType({})
+    relevant: Mapping[str, float] = {}
 
 
 class PairTarget:

@@ -71,7 +71,8 @@ class SidesHead(HeadConfig):
     def describe(self, target: Pair) -> str:
         """Which answers which."""
         shown = f"{short(target.query or None)} -> {short(target.positive or None)}"
-        shown += f", {len(target.negatives)} negatives" if target.negatives else ""
+        count = len(target.negatives)
+        shown += f", {count} negative{'s' if count > 1 else ''}" if count else ""
         return shown if target.score is None else f"{shown}, score {target.score:g}"
 
     def built_on(self, spec: Widths) -> tuple[dict[str, str], dict[str, int]]:
@@ -94,7 +95,9 @@ class SidesHead(HeadConfig):
             {self.query: query, self.positive: answer, "positive_id": place, "score": place, "relevant": {str(place): 2}}
             for place, (query, answer) in enumerate(texts)
         ]
-        return [row | {self.negatives: ["a yard"]} for row in rows] if self.negatives else rows
+        if not self.negatives:
+            return [row | {"teacher_scores": [0.9]} for row in rows]
+        return [row | {self.negatives: ["a yard"], "teacher_scores": [0.9, 0.1]} for row in rows]
 
 
 def sides_of(loss: LossConfig, head: HeadConfig) -> dict[str, str]:
