@@ -52,13 +52,15 @@ def words(tmp_path: Path) -> Path:
     return tmp_path / "tokenizer.json"
 
 
-def model_of(encoders: Mapping[str, EncoderConfig], head: SidesHead | None = None, *losses: Any) -> A2AModel:
+def model_of(
+    encoders: Mapping[str, EncoderConfig], head: SidesHead | None = None, *losses: Any, adapters: Any = ()
+) -> A2AModel:
     """A model of two sides, whose weights tell texts and pictures apart."""
     torch.manual_seed(0)
     resolved = {key: encoder.resolved() for key, encoder in encoders.items()}
     known = (head or EmbeddingHead()).knowing(resolved)
     named = {f"loss{index}": loss for index, loss in enumerate(losses)}
-    parts = Parts(encoders=resolved, fusion=Separate(), heads={"embedding": known}, losses=named)
+    parts = Parts(encoders=resolved, fusion=Separate(), heads={"embedding": known}, losses=named, adapters=adapters)
     model = A2AModel.from_parts(parts).train(False)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -197,6 +199,15 @@ def test_two_towers(family: str, tokens: str, tmp_path: Path, words: Path) -> No
 def ours_picture(index: int) -> Any:
     """Of the models' own size: resizing differs from transformers' by a grey level here and there."""
     return Image.effect_mandelbrot((8, 8), (-2.0, -1.5, 1.0 + index, 1.5), 100).convert("RGB")
+
+
+def test_low_rank_updates_are_in_the_weights(tmp_path: Path) -> None:
+    lora = pytest.importorskip("a2a_peft.lora", reason="low-rank updates are a2a-peft's")
+    updates = lora.LoraAdapter(part="encoders.query", r=2)
+    encoders = shared(HfTextEncoder(config=BERT, truncate=True))
+    model = model_of(encoders, EmbeddingHead(dimension=3), InfoNce(head="embedding"), adapters=(updates,))
+    wanted = ours(model, "query", TEXTS)
+    close(opened(exported(model, "sentence-transformers", tmp_path / "out").folder).encode(TEXTS), wanted)
 
 
 def test_what_the_file_cannot_say_is_said(tmp_path: Path, words: Path) -> None:

@@ -99,7 +99,9 @@ class ClipExport(Exporter):
         model.load_state_dict(state)
         with quiet():
             model.save_pretrained(folder)
-        self.processor().save_pretrained(folder)
+        processor = self.processor()
+        processor.save_pretrained(folder)
+        processor.image_processor.save_pretrained(folder)  # in a file of its own, where older programs look for it
         prefix = [f"texts are to be given with {self.text.prefix!r} before them"] if self.text.prefix else []
         absent = zip(("temperature", "bias"), self.composition.scale(), strict=True)
         names = [name for name, value in absent if value is None and (name != "bias" or self.family == "siglip")]

@@ -70,13 +70,13 @@ class SentenceExport(Exporter):
     def write(self, folder: Path) -> None:
         """Modules, weights, tokenizers, prompts."""
         found = self.composition
-        normalised = [("Normalize", "9_Normalize")] if found.options.normalise else []
         prompts = {ROUTES[side.name]: found.encoder(side).prefix for side in found.sides}
         if self.routed:
             self.write_router(folder)
             modules = [("Router", "")]
         else:
             modules = self.write_side(found.sides[0], folder, "")
+        normalised = [("Normalize", f"{len(modules)}_Normalize")] if found.options.normalise else []
         write_modules(folder, [*modules, *normalised], prompts, found.options.normalise)
         cut = [side.key for side in found.sides if not found.encoder(side).truncate]
         self.notes = [f"it cuts longer texts, which `encoders.{cut[0]}` refuses"] if cut else []
@@ -94,9 +94,7 @@ class SentenceExport(Exporter):
         projection = self.composition.projection(side)
         if projection is not None:
             modules.append(("Dense", f"{start}2_Dense"))
-            write_dense_at = folder / modules[2][1]
-            write_dense_at.mkdir(parents=True)
-            write_dense(write_dense_at, projection)
+            write_dense(folder / modules[2][1], projection)
         return modules
 
     def write_router(self, folder: Path) -> None:

@@ -45,7 +45,6 @@ def write_modules(folder: Path, modules: Sequence[tuple[str, str]], prompts: Map
     write_json(folder / "config_sentence_transformers.json", table)
     for kind, path in modules:
         if kind == "Normalize":
-            (folder / path).mkdir(parents=True, exist_ok=True)
             write_json(folder / path / "config.json", {})
 
 
