@@ -13,16 +13,17 @@ MEASURED = {"step", "epoch", "split", "samples_per_second", "tokens_per_second",
 
 
 def curves(records: Iterable[Mapping[str, Any]]) -> list[Curve]:
-    """One for each number that was recorded at two steps or more, a line a split."""
+    """One for each number that was recorded at two steps or more, a line a split; `ndcg@1` and `ndcg@10` are lines of one."""
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for record in records:
         for name, value in record.items():
             if name not in MEASURED and number(value) and number(record.get("step")):
-                lines = found.setdefault(name, {})
-                lines.setdefault(str(record.get("split")), []).append((float(record["step"]), float(value)))
+                title, at, k = name.partition("@")
+                lines = found.setdefault(title, {})
+                lines.setdefault(f"{record.get('split')} {at}{k}".rstrip(), []).append((float(record["step"]), float(value)))
     return [
-        Curve(name, "step", lines)
-        for name, lines in sorted(found.items(), key=lambda each: (each[0] != "loss", each[0]))
+        Curve(title, "step", lines)
+        for title, lines in sorted(found.items(), key=lambda each: (each[0] != "loss", each[0]))
         if max(len({x for x, _ in points}) for points in lines.values()) > 1
     ]
 

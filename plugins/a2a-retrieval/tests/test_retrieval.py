@@ -85,6 +85,16 @@ def test_means_are_those_of_ir_measures_on_the_same_run_both_ways(seed, extra):
     assert next(iter(found.values())) == found["ndcg@3"]
 
 
+def test_results_are_named_by_measure_k_direction_and_channels():
+    queries, documents = {"q": torch.ones(3)}, {"d": torch.ones(3)}
+    metric = build(at=(5, 10), measures=("recall", "mrr"), both_ways=True, dimensions=(2,))
+    found = seen(metric, [{"query": "q", "positive": "d"}], queries, documents).compute()
+    at = ["recall@10", "recall@5", "mrr@5", "mrr@10"]
+    one_way = [*at, "dim2/recall@10", "dim2/mrr@10"]
+    assert list(found) == ["own", *one_way, *(f"reverse/{name}" for name in one_way)]
+    assert set(found.values()) == {1.0}
+
+
 def test_vectors_beyond_the_limit_lie_in_a_file_and_give_the_same(monkeypatch):
     queries, documents = ({f"{name}{n}": torch.randn(8) for n in range(40)} for name in "qd")
     rows = [{"query": f"q{n}", "positive": f"d{n}"} for n in range(40)]

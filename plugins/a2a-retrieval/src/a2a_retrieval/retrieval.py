@@ -36,7 +36,7 @@ class Retrieval(MetricConfig):
     )
     both_ways: bool = option("search for the queries that a document answers, too: `reverse/…`", default=False)
     dimensions: tuple[int, ...] = option(
-        "vectors cut to their first channels, as `matryoshka` trains them, too: `dim64/…`", default=(), gt=0
+        "vectors cut to their first channels, too, as `matryoshka` trains them: `dim64/ndcg@10`", default=(), gt=0
     )
 
     def check(self) -> None:

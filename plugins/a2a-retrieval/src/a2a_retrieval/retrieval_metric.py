@@ -50,6 +50,7 @@ class RetrievalMetric:
 
     def __init__(self, head: SidesHead, measures: Sequence[Measure], dimensions: Sequence[int], both_ways: bool) -> None:
         self.head, self.measures, self.dimensions, self.both_ways = head, tuple(measures), tuple(dimensions), both_ways
+        self.target = head.processor()
         self.kept = {"query": KeptVectors(), "positive": KeptVectors()}
         self.judged: dict[int, dict[int, float]] = {}
         self.late, self.device = False, torch.device("cpu")
@@ -90,13 +91,14 @@ class RetrievalMetric:
             self.judge(query, grades)
 
     def compute(self) -> dict[str, float]:
-        """The metric's own value; then all measures by direction and channels, NaN where no query is judged."""
+        """The metric's own value; then all measures by direction, and at its k by channels. NaN where no query is judged."""
         ways = ["", "reverse/"] if self.both_ways else [""]
         found = {
             f"{way}{f'dim{width}/' if width else ''}{measure}": float(value.mean())
             for way in ways
             for width in (0, *self.dimensions)
             for measure, value in self.searched(way, width).values.items()
+            if not width or measure.k == self.measures[0].k
         }
         missing = self.searched("", 0).missing
         return {"own": next(iter(found.values()))} | found | ({"missing": missing} if missing else {})
@@ -228,8 +230,7 @@ class RetrievalMetric:
 
     def held(self, fields: Mapping[str, Any]) -> dict[str, str]:
         """Encoder -> the id of what a row holds for it."""
-        target = self.head.processor()
-        return {self.head.sides()[side]: target.one(fields, side) for side in ("query", "positive")}
+        return {self.head.sides()[side]: self.target.one(fields, side) for side in ("query", "positive")}
 
 
 def graded(
