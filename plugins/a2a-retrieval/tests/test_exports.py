@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoProcessor, CLIPTokenizer
 
 from a2a_core import A2AError, RunFailed
 from a2a_core.components import EncoderConfig
@@ -199,6 +199,20 @@ def test_two_towers(family: str, tokens: str, tmp_path: Path, words: Path) -> No
 def ours_picture(index: int) -> Any:
     """Of the models' own size: resizing differs from transformers' by a grey level here and there."""
     return Image.effect_mandelbrot((8, 8), (-2.0, -1.5, 1.0 + index, 1.5), 100).convert("RGB")
+
+
+def test_an_old_clip_whose_configuration_names_the_wrong_tokens(tmp_path: Path) -> None:
+    """Its texts begin with 0 and end with 2, it says, which are "!" and "#"; what ends them is the largest id."""
+    letters = [*'!"#abcdefghijklmnopqrstuvwxyz', *(f"{letter}</w>" for letter in '!"#abcdefghijklmnopqrstuvwxyz')]
+    vocabulary = {token: index for index, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path / "words")
+    encoders = clip(tmp_path / "words")
+    text: Any = encoders["text"]
+    old = {**text.config, "bos_token_id": 0, "eos_token_id": 2, "max_position_embeddings": 77}
+    model = model_of({**encoders, "text": attrs.evolve(text, config=old)}, BOTH)
+    again = opened(exported(model, "sentence-transformers", tmp_path / "out").folder)
+    texts = ["a cat! #1", "a cat", '!"#']
+    close(again.encode(texts), ours(model, "positive", texts))
 
 
 def test_low_rank_updates_are_in_the_weights(tmp_path: Path) -> None:
