@@ -1,6 +1,7 @@
 import pytest
 import torch
 from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss, EmbedDistillLoss
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from a2a_core.errors import A2AError
@@ -128,3 +129,11 @@ def test_what_does_not_fit_is_an_error():
         Distillation(head="it", teacher="big", match="embeddings").build(MultiVectorHead())
     assert Distillation(head="it", teacher="big").beside() == {"teacher": "big"}
     assert Distillation(head="it").beside() == {}
+
+
+def test_a_model_that_is_looked_at_has_no_rows_to_compare():
+    outputs = with_teacher(drawn(3), drawn(3, width=9))
+    module = Distillation(head="it", teacher="big").build(HEAD)
+    with FakeTensorMode() as mode:
+        stand_ins = {name: mode.from_tensor(value) for name, value in outputs.items()}
+        assert module(stand_ins, {})["distillation"].shape == ()
