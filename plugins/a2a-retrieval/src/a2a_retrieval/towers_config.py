@@ -45,7 +45,7 @@ def read_part(
 def fit_tokenizer(config: PretrainedConfig, tokenizer: Tokenizer | None, source: Path | None) -> None:
     """Write down what texts are padded with; A2AError where ids and model do not go together. No tokenizer: bytes."""
     if tokenizer is None:
-        config.pad_token_id, config.eos_token_id = PAD, EOS
+        config.bos_token_id, config.eos_token_id, config.pad_token_id = None, EOS, PAD
     else:
         config.pad_token_id = padding(config, tokenizer, source)
     ids = largest_id(tokenizer) + 1 if tokenizer is not None else BYTE_VOCABULARY
