@@ -4,8 +4,8 @@ A BERT of 6 layers (hidden size 384) embeds 256 pairs of texts, 32 tokens each o
 dropout on, chunks of 32 pairs. Ours is a recipe of a2a-retrieval and the step of the trainer `hf`; theirs are
 CachedMultipleNegativesRankingLoss and MultipleNegativesRankingLoss with mini-batches of 32, which are half a chunk: one side's
 texts at once. Times are processor time of forward and backward, the faster of two, cached and uncached in turn in one process.
-Memory is the peak of the resident set above what was resident after a small step, each in a process of its own whose glibc hands
-freed blocks back. A step of 1,024 pairs should fit in the memory of one of 128.
+Memory is the peak of the resident set above what was resident after a small step, each in a process of its own whose glibc
+hands freed blocks back. A step of 1,024 pairs should fit in the memory of one of 128.
 
 Targets: 1.22x the time, 0.13x the memory.
 """

@@ -93,6 +93,27 @@ def test_each_chunk_but_one_is_computed_twice(step: Any, accelerator: Any) -> No
     assert [graph for _, graph in passes] == [False] * 3 + [True] * 4
 
 
+class Shy(nn.Module):
+    """A head whose outputs depend on no parameter where the batch is one row."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, fused: Any, inputs: Any, targets: Any = None) -> Any:
+        found = self.inner(fused, inputs, targets)
+        return {name: value.detach() if fused.size == 1 else value for name, value in found.items()}
+
+
+def test_what_one_chunk_lacks_others_have(step: Any, accelerator: Any) -> None:
+    """The chunk that is computed once is that of one row."""
+    model = step.built(step.PLAIN)
+    model.heads["number"] = Shy(model.heads["number"])
+    share = step.chunks(model, step.samples(range(12)), 11)
+    assert [chunk["inputs"]["size"] for chunk in share] == [11, 1]
+    assert step.difference(step.cached(model, share, accelerator(), model), step.uncached(model, share)) < 1e-12
+
+
 class Normed(nn.Module):
     """A batch norm over tokens."""
 

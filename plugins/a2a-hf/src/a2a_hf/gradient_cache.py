@@ -62,7 +62,7 @@ class GradientCache:
         shares: Shares = {}
         with self.quiet(wrapped, bool(others)):
             output = self.run(wrapped, kept, self.by_sample)
-            owed = self.compare(output, [*leaves, self.leaves(output)], chunks, scales, shares)
+            owed = self.compare([*leaves, self.leaves(output)], chunks, scales, shares)
             after = RandomState.here(self.accelerator.device)
             self.backward(output, owed.cached[-1], scales, shares, () if others else owed.own)
         del output
@@ -96,15 +96,17 @@ class GradientCache:
         return states, leaves
 
     def leaves(self, output: Output) -> Leaves:
-        """A chunk's outputs for losses over the step."""
-        return {head: {name: value.detach() for name, value in output.outputs[head].items()} for head in self.heads}
+        """A chunk's outputs for losses over the step; without gradients nobody knows which of them depend on parameters."""
+        found: Leaves = {head: {} for head in self.heads}
+        for head, values in found.items():
+            for name, value in output.outputs[head].items():
+                values[name] = value.detach().requires_grad_(value.is_floating_point())
+        return found
 
-    def compare(
-        self, output: Output, leaves: list[Leaves], chunks: Sequence[Batch], scales: Mapping[str, float], shares: Shares
-    ) -> Owed:
-        """Losses over the step, on every chunk's leaves; `output`, the last chunk's, says which of them parameters reach."""
-        live = [(head, name) for head in self.heads for name, value in output.outputs[head].items() if value.requires_grad]
-        reached = [leaf[head][name].requires_grad_() for leaf in leaves for head, name in live]
+    def compare(self, leaves: list[Leaves], chunks: Sequence[Batch], scales: Mapping[str, float], shares: Shares) -> Owed:
+        """Losses over the step, on every chunk's leaves."""
+        live = [(head, name) for head in self.heads for name, value in leaves[0][head].items() if value.requires_grad]
+        reached = [leaf[head][name] for leaf in leaves for head, name in live]
         outputs = {head: one_behind_the_other([leaf[head] for leaf in leaves]) for head in self.heads}
         targets = moved(targets_of(chunks, self.heads), self.accelerator.device)
         with self.accelerator.autocast():
@@ -139,7 +141,7 @@ class GradientCache:
         loss = output.anchor + self.weighted(output.totals, scales, shares)
         given = [(output.outputs[head][name], gradient) for (head, name), gradient in cached.items()]
         for value, gradient in [*given, *own]:
-            if gradient is not None:
+            if value.requires_grad and gradient is not None:
                 wide = torch.promote_types(value.dtype, torch.float32)
                 loss = loss + (value.to(wide) * gradient.to(wide)).sum()
         self.accelerator.backward(loss)
