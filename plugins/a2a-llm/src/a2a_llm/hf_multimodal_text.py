@@ -50,7 +50,7 @@ def name_ids(config: PretrainedConfig, family: Family, data: str, named: Mapping
         if token not in known:
             raise A2AError(
                 f"the tokenizer has no token `{token}`, which a `{config.model_type}` model reads",
-                hint=f"add it, or set `fusion.config.{option}` to the id of the token that stands for it",
+                hint=f"add it, or set `config.{option}` to the id of the token that stands for it",
             )
         setattr(config, option, known[token])
 
