@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from a2a_core import A2AError, RunFailed
+from a2a_core.builtin.pad import Pad
 from a2a_core.job import Result
 from a2a_core.recipe import load_recipe
 from a2a_core.reporter import Silent
@@ -119,6 +120,18 @@ def test_rows_that_are_alike_come_in_different_steps(recipe: Recipe, tmp_path: P
     (note,) = told.notes
     assert "no two rows with the same `left`, and one value stands in 5 of 20 rows: an epoch has 5 steps, not 3" in note
     assert len(history(run)) == 10
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [((), "no two rows of a step may share `left`"), (("trainer.micro_batch=2",), "the gradient cache would tear")],
+)
+def test_rows_that_share_places_are_refused(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sets: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setattr(Pad, "group", staticmethod(lambda lengths: []), raising=False)
+    with pytest.raises(A2AError, match=message):
+        fit(recipe(WINDOW), tmp_path / "run", *sets)
 
 
 @pytest.mark.parametrize(
