@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +35,11 @@ class A2AConfig(PretrainedConfig):
     def __init__(self, parts: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         self.parts = dict(parts or {})
         super().__init__(**keywords)
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """In the recipe's order, in which parts run and draw random numbers; transformers would sort them by name."""
+        values: dict[str, Any] = json.loads(super().to_json_string(use_diff))
+        return json.dumps(values | {"parts": self.parts}, indent=2) + "\n"
 
 
 class A2AModel(PreTrainedModel):

@@ -105,8 +105,9 @@ def presentable(problems: list[Problem]) -> list[Problem]:
         origin = problem.origin
         return (origin.source, origin.line, origin.column) if origin else ("", 0, 0)
 
-    shown = [explained(problem) for problem in sorted(problems, key=place)[:MOST]]
-    return shown if len(problems) <= MOST else [*shown, Problem("and more")]
+    once = list({problem.render(): problem for problem in problems}.values())  # what encoders share is wrong in each of them
+    shown = [explained(problem) for problem in sorted(once, key=place)[:MOST]]
+    return shown if len(once) <= MOST else [*shown, Problem("and more")]
 
 
 def explained(problem: Problem) -> Problem:

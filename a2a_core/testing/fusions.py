@@ -238,6 +238,8 @@ def absent_modality_keeps_gradients(subject: FusionSubject) -> None:
     """
     for samples in ((SEEN, SEEN), (HEARD,), (NOTHING,)):
         module = subject.lively()
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            raise NotApplicable("nothing in it is trained")
         encoded, inputs = subject.batch(module, samples)
         encoded = mapped(encoded, lambda tensor: tensor.requires_grad_() if tensor.is_floating_point() else tensor)
         with attempt(f"forward and backward of {[dict(media) for media in samples]}"):

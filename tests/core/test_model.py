@@ -176,3 +176,11 @@ def test_an_export_is_read_back_and_compared(model: A2AModel, tmp_path: Path) ->
     export(model, tmp_path / "model")
     verify(model, tmp_path / "model")
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".model")] == []
+
+
+def test_parts_run_in_the_order_of_the_recipe_after_loading(toy_parts: Callable[..., Parts], tmp_path: Path) -> None:
+    """They draw random numbers in it: a run that goes on would not go on to the same weights."""
+    model = A2AModel.from_parts(toy_parts(encoders={"right": {"use": "reference"}, "left": {"use": "reference"}}))
+    model.save_pretrained(tmp_path)
+    for again in (A2AModel.from_pretrained(tmp_path), A2AModel(A2AConfig.from_pretrained(tmp_path))):
+        assert list(again.parts.encoders) == list(again.encoders) == ["right", "left"]

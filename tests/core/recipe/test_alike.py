@@ -53,3 +53,8 @@ def test_a_filled_recipe_reads_the_same(load, whole) -> None:
 )
 def test_what_cannot_be(problems, whole, table, messages) -> None:
     assert problems(f"{whole}\n[encoders.other]\n{table}\n") == messages
+
+
+def test_what_is_wrong_for_both_is_told_once(problems, whole) -> None:
+    found = problems(whole.replace("width = 96", "width = 97\ndropout = 2.0") + OTHER)
+    assert found == ["11: `encoders.image.dropout` must be < 1, got 2.0"]
