@@ -23,7 +23,7 @@ class ContrastiveLoss(LossConfig):
         - 1/2 log softmax_j(s_ij / t)_i - 1/2 log softmax_j(s_ji / t)_i
 
     It is a mean over the pairs: the samples that have both modalities; others are neither counted nor compared with. All pairs
-    of an optimizer step are compared, those of other ranks too, so a step cannot be accumulated over micro-batches. A pair
+    of an optimizer step are compared, those of other ranks too, a smaller `micro_batch` or not (gradient cache). A pair
     that is alone has nothing to be told from and the loss 0; a run whose steps never have two pairs ends with an error. In
     evaluation batches take the place of steps: more pairs in a batch make the task harder, and the loss larger.
     """
