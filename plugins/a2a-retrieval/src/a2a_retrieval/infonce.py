@@ -25,11 +25,11 @@ class InfoNce(LossConfig):
         - log softmax_j(s_ij / t) at j = its positive
 
     and `symmetric` adds that of its positive, which finds the query among all queries, and halves the sum. It is a mean over
-    such rows. Documents are the positives and the negatives of all rows, those of other ranks too, whatever the
-    micro-batch is (gradient cache). A document that some row of the step says answers the query, by the ids of rows or else by
-    their content, is no negative (`mask_known`): another row's with the same positive or the same query, and what `relevant` lists. Behind `embedding` a score is a dot product, behind `multi-vector` MaxSim, a sum over the
-    query's tokens that wants a higher temperature. In evaluation batches take the place of steps: more rows in a batch make the
-    task harder, and the loss larger.
+    such rows. Documents are the positives and the negatives of all rows, those of other ranks too, whatever the micro-batch is
+    (gradient cache). A document that some row of the step says answers the query, by the ids of rows or else by their content,
+    is no negative (`mask_known`): another row's with the same positive or the same query, and what `relevant` lists. Behind
+    `embedding` a score is a dot product, behind `multi-vector` MaxSim, a sum over the query's tokens that wants a higher
+    temperature. In evaluation batches take the place of steps: more rows in a batch make the task harder, and the loss larger.
     """
 
     name = "infonce"

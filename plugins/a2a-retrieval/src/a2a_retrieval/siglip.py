@@ -24,8 +24,9 @@ class SigLip(LossConfig):
         sum_j log(1 + exp(z_ij (s_ij / t + b))),    z_ij = -1 where j is its positive, else 1
 
     It is a mean over such rows, a sum over documents: the positives and the negatives of all rows, those of other ranks too,
-    whatever the micro-batch is (gradient cache). A document that some row of the step says answers the query is no negative (`mask_known`), as in `infonce`. It is the same both ways. The bias starts low because
-    nearly all pairs are negatives. In evaluation batches take the place of steps: more rows in a batch make the loss larger.
+    whatever the micro-batch is (gradient cache). A document that some row of the step says answers the query is no negative
+    (`mask_known`), as in `infonce`. It is the same both ways. The bias starts low because nearly all pairs are negatives. In
+    evaluation batches take the place of steps: more rows in a batch make the loss larger.
     """
 
     name = "siglip"
