@@ -67,8 +67,10 @@ class EncoderConfig(Component):
     )
     reading: ClassVar[frozenset[str]] = frozenset({"field", "optional", "cache", "cache_dtype"})
     """Options that say how rows are read, not what the weights are: those that may differ where `like` shares weights."""
+    own: ClassVar[frozenset[str]] = frozenset({"field", "optional"})
+    """Those among them that are not taken over from the other encoder: they say what a side is."""
     like: str = option(
-        "another encoder whose weights it shares, and whose options it has but for how rows are read",
+        "another encoder whose weights it shares, and whose options it has where it does not say how it reads rows itself",
         default="",
         refers_to="encoders",
     )
@@ -236,7 +238,11 @@ class LossConfig(Component):
 
 
 class Metric(Protocol):
-    """Streaming: constant memory, merged over ranks."""
+    """Streaming: constant memory, merged over ranks.
+
+    It may have `sections() -> Sequence[Section]` (a2a_core.report): what the report of `a2a eval` shows beside the results:
+    notes, tables, curves, and rankings that name queries and documents by encoder and id.
+    """
 
     def update(self, outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
         """Take one batch of its head's outputs and targets; samples without a target are left out."""

@@ -1,4 +1,4 @@
-"""Encoders that share weights: `like` names the one whose options a table has, but for how rows are read."""
+"""Encoders that share weights: `like` names the one whose options a table has, where it does not say them itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def inherited(node: Node, encoders: dict[str, Node], catalog: Catalog) -> Node:
     cls: Any = used(owner, "encoder", catalog)
     if owner is None or owner is node or cls is None or not isinstance(owner.value, dict):
         return node
-    shared = {name: each for name, each in owner.value.items() if name not in cls.reading and name != "like"}
+    shared = {name: each for name, each in owner.value.items() if name not in cls.own and name != "like"}
     return Node(shared | node.value, node.document, node.path, node.former)
 
 

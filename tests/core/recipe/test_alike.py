@@ -14,7 +14,7 @@ def test_a_table_has_the_options_of_the_one_that_it_is_like(load, whole) -> None
     encoders = load(whole.replace('use = "patch"\nwidth = 96', image) + OTHER).recipe.encoders
     other = encoders["other"]
     assert (other.width, other.like) == (96, "image")
-    assert (other.field, other.optional) == ("", False)  # how rows are read is its own affair
+    assert (other.field, other.optional) == ("", False)  # what a side is, is its own affair
     assert type(other) is type(encoders["image"])
 
 

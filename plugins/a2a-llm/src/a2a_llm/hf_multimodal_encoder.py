@@ -49,6 +49,7 @@ class HfMultimodalEncoder(HfMultimodalOptions, RecordingConfig):
         "truncate",
         *PREPARED,
     }
+    own: ClassVar[frozenset[str]] = RecordingConfig.own | {"prefix", "suffix"}
 
     medium: Literal["text", "image", "video", "audio"] = option("what the field holds; media are files", default="text")
     prefix: str = option("what stands before it: an instruction, a role of the chat template", default="")

@@ -46,6 +46,7 @@ class TextTower(EncoderConfig):
     name: ClassVar[str] = "clip-text"
     modality: ClassVar[str] = "text"
     reading: ClassVar[frozenset[str]] = EncoderConfig.reading | {"prefix", "truncate"}
+    own: ClassVar[frozenset[str]] = EncoderConfig.own | {"prefix"}
 
     path: Path | None = option(PATH, default=None)
     config: dict[str, Any] = option(CONFIG, default={})

@@ -31,6 +31,7 @@ class EmbeddingEncoder(EncoderConfig):
     name: ClassVar[str] = "embedding"
     modality: ClassVar[str] = "text"
     reading: ClassVar[frozenset[str]] = EncoderConfig.reading | {"prefix", "truncate"}
+    own: ClassVar[frozenset[str]] = EncoderConfig.own | {"prefix"}
 
     width: int = option("channels of a token", default=128, gt=0)
     layers: int = option("transformer layers (0: embeddings and positions alone)", default=2, ge=0)

@@ -53,6 +53,7 @@ class HfTextEncoder(EncoderConfig):
     name: ClassVar[str] = "hf-text"
     modality: ClassVar[str] = "text"
     reading: ClassVar[frozenset[str]] = EncoderConfig.reading | {"max_length", "prefix", "truncate"}
+    own: ClassVar[frozenset[str]] = EncoderConfig.own | {"prefix"}
 
     path: Path | None = option("a directory with a saved model", default=None)
     config: dict[str, Any] = option(

@@ -43,6 +43,7 @@ class TokenEmbeddingEncoder(EncoderConfig):
     name: ClassVar[str] = "token-embedding"
     modality: ClassVar[str] = "text"
     reading: ClassVar[frozenset[str]] = EncoderConfig.reading | {"max_length", "prefix", "truncate"}
+    own: ClassVar[frozenset[str]] = EncoderConfig.own | {"prefix"}
 
     path: Path = option("a directory with a saved model")
     tokenizer: Path | None = option("a tokenizer.json, or a directory with one (none: that of `path`)", default=None)
