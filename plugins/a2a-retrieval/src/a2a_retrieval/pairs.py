@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def content(field: str, raw: Any) -> str:
     if isinstance(raw, str) and len(held) <= SHOWN:
         return raw
     start = raw.encode(errors="replace")[:SHOWN].decode(errors="ignore") if isinstance(raw, str) else ""
-    return f"{start}#{blake2b(held, digest_size=8).hexdigest()}"
+    return f"{start}#{digest(held).hex()}"
 
 
 def identified(field: str, raw: Any) -> str:
@@ -189,7 +188,14 @@ def hashed(name: str) -> int:
     """64 bits of an id, never 0; 0 for none."""
     if not name:
         return 0
-    return int.from_bytes(blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest(), "big", signed=True) or 1
+    return int.from_bytes(digest(name.encode(errors="surrogatepass")), "big", signed=True) or 1
+
+
+def digest(held: bytes) -> bytes:
+    """Eight bytes for any number of them."""
+    from hashlib import blake2b  # 10 ms, which a check of recipes can do without
+
+    return blake2b(held, digest_size=8).digest()
 
 
 def short(raw: Any) -> str:
