@@ -59,9 +59,10 @@ def test_what_occurs_twice_is_computed_once_and_batches_change_nothing(make_run,
 def test_batches_hold_what_they_may_and_the_longest_come_first():
     items = [Item({"input_ids": torch.zeros(length, dtype=torch.int64)}, 1) for length in (3, 9, 4, 1, 30, 3)]
     assert [cost(item) for item in items] == [3, 9, 4, 1, 30, 3]
-    assert list(batches(items, 20, 99, 1 << 30)) == [[4], [1, 2], [0, 5, 3]]
-    assert [len(batch) for batch in batches(items, 20, 1, 1 << 30)] == [1] * 6
-    assert [len(batch) for batch in batches(items, 99, 99, 9 * 8)] == [1, 1, 2, 2]
+    assert list(batches(items, 20, 99, 1 << 30)) == [[4], [1], [2], [0, 5], [3]]
+    assert list(batches(items, 160, 99, 1 << 30)) == [[4], [1, 2, 0], [5, 3]]
+    assert [len(batch) for batch in batches(items * 2, 160, 1, 1 << 30)] == [1] * 12
+    assert [len(batch) for batch in batches(items * 2, 160, 99, 9 * 8)] == [1, 1, 1, 1, 2, 3, 3]
 
 
 def test_bad_rows_are_left_out_and_named(make_run, tmp_path, capsys):

@@ -20,6 +20,9 @@ from a2a_retrieval.sides_model import unit
 CPU, GPU = (1024, 1 << 24), (1 << 16, 1 << 28)
 """Padded tokens, and bytes of processed media, of a batch: on a CPU so few that what layers make of them stays in its cache."""
 
+ENOUGH, ALIKE = 8, 0.93
+"""A batch ends before an item with a smaller share of its longest one's tokens, once it has an eighth of what it may have."""
+
 
 class Embedded(NamedTuple):
     """Rows that follow one another in the input, embedded."""
@@ -130,12 +133,18 @@ def cost(item: Item) -> int:
 
 
 def batches(items: Sequence[Item], tokens: int, most: int, size: int) -> Iterator[list[int]]:
-    """Places of items that share a batch: the longest first, so that what does not fit into memory shows at once."""
+    """Places of items that share a batch: the longest first, so that what does not fit into memory shows at once.
+
+    A batch that is large enough to be computed well ends where the next item is much shorter.
+    """
     costs = [cost(item) for item in items]
     order = sorted(range(len(items)), key=costs.__getitem__, reverse=True)
     start = 0
     while start < len(order):
-        first = order[start]
-        count = max(1, min(most, tokens // costs[first], size // max(1, weight(items[first]))))
-        yield order[start : start + count]
-        start += count
+        longest = costs[order[start]]
+        limit = start + max(1, min(most, tokens // longest, size // max(1, weight(items[order[start]]))))
+        stop = min(len(order), limit, start + -(-tokens // (longest * ENOUGH)))
+        while stop < min(len(order), limit) and costs[order[stop]] >= ALIKE * longest:
+            stop += 1
+        yield order[start:stop]
+        start = stop
