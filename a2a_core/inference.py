@@ -97,7 +97,7 @@ class Lines:
 
 
 def read_lines(lines: Iterable[str], source: str, root: Path) -> Iterator[Row]:
-    """JSON lines to rows."""
+    """JSON lines to rows, known by their `id` or `_id`, else by their number."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -108,7 +108,7 @@ def read_lines(lines: Iterable[str], source: str, root: Path) -> Iterator[Row]:
             raise A2AError(f"{place} is not JSON: {error}", hint=ONE_A_LINE) from None
         if not isinstance(fields, dict):
             raise A2AError(f"{place} is no JSON object", hint=ONE_A_LINE)
-        yield Row(fields, str(fields.get("id", number)), root, place)
+        yield Row(fields, str(fields.get("id", fields.get("_id", number))), root, place)
 
 
 def predict(trained: Trained, rows: Iterable[Row], batch_size: int) -> Iterator[tuple[Row, dict[str, Any] | str]]:

@@ -26,6 +26,7 @@ def test_a_row_for_each_pair(folder):
     ]
     assert list(rows.column("positive_id")) == ["a", "b", "a"]
     assert rows[1].place == "queries.jsonl:2"
+    assert [rows[index].id for index in range(3)] == ["1:a", "2:b", "2:a"]
 
 
 def test_every_query_once_and_the_whole_corpus(folder):

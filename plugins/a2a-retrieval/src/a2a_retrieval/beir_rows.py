@@ -53,7 +53,7 @@ class BeirRows:
             fields |= {"positive": passage(found), "positive_id": found.id}
             row = row or found
         assert row is not None, "a row has a query or a document"
-        return row._replace(fields=fields)
+        return row._replace(fields=fields, id=":".join(fields[name] for name in ("query_id", "positive_id") if name in fields))
 
     def column(self, field: str) -> Iterator[Any]:
         """One field of every row; texts are read for it, ids are not."""
