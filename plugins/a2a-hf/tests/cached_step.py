@@ -26,8 +26,8 @@ from a2a_hf.gradient_cache import GradientCache, counts
 
 DROPPED = {name: toy.DroppedEncoder(width=8) for name in ("left", "right")}
 PLAIN = {name: ReferenceEncoder(width=8) for name in ("left", "right")}
-CUTS = ([[0, 1, 2, 3, 4, 5, 6, 7, 8], [9, 10, 11]], [[3], [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11]])
-"""Rows of each rank."""
+CUTS = ([[3], [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11]], [[0, 1, 2, 3, 4, 5, 6, 7, 8], [9, 10, 11]])
+"""Rows of each rank; at first one of them has a single chunk."""
 
 
 class Stepped(NamedTuple):
@@ -141,12 +141,16 @@ def difference(one: Stepped, other: Stepped) -> float:
 
 
 def main(out: Path, store: str, rank: int, world: int) -> None:
-    """Two steps of each cut, since buckets of gradients are made anew after the first; and one without dropout."""
+    """Two steps of each cut, since buckets of gradients are made anew after the first; and one without dropout.
+
+    The model has a buffer, which the first rank sends to the others before each step.
+    """
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
     accelerator = Accelerator(cpu=True)
     found: dict[str, Any] = {"distributed": str(accelerator.distributed_type), "apart": []}
     model = built(DROPPED)
+    model.register_buffer("sent", torch.zeros(1))
     wrapped = accelerator.prepare_model(model)
     for cut in CUTS:
         share = chunks(model, samples(cut[rank]), rows=3)

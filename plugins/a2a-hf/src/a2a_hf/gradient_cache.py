@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from a2a_core import Batch
 from a2a_core.evaluate import moved
-from a2a_core.gathering import one_behind_the_other
+from a2a_core.gathering import one_behind_the_other, world_size
 from a2a_core.model import A2AModel
 from a2a_core.structures import Output
 from a2a_hf.random_state import RandomState
@@ -88,11 +88,14 @@ class GradientCache:
     def embed(self, wrapped: nn.Module, chunks: Sequence[Batch]) -> tuple[list[RandomState], list[Leaves]]:
         """The first pass: each chunk's random state beforehand, and what losses over the step read of it."""
         states, leaves = [], []
-        # what is compiled draws its random numbers in another order where no gradient is wanted
-        with statistics_kept(self.model), self.quiet(wrapped, True), torch.set_grad_enabled(self.compiled):
-            for chunk in chunks:
+        # data parallelism exchanges buckets, then buffers, in a step's first pass: in this order where that has gradients
+        exchanging = world_size() > 1
+        with statistics_kept(self.model), self.quiet(wrapped, True):
+            for place, chunk in enumerate(chunks):
                 states.append(RandomState.here(self.accelerator.device))
-                leaves.append(self.leaves(self.run(wrapped, chunk, self.by_sample if self.compiled else ())))
+                # what is compiled draws its random numbers in another order where no gradient is wanted
+                with torch.set_grad_enabled(self.compiled or (exchanging and place == 0)):
+                    leaves.append(self.leaves(self.run(wrapped, chunk, self.by_sample if self.compiled else ())))
         return states, leaves
 
     def leaves(self, output: Output) -> Leaves:
