@@ -122,7 +122,7 @@ def described(
 
     traced = Traces(run)
     once = traced(micro)
-    problems.add(looked.misplaced(given.samples, emitted(once), model.parts))
+    problems.add(looked.misplaced(given.samples, once.emitted, model.parts))
     problems.add(once.refused)
     if whole and not once.refused:  # what was left out for a mistake of its own might have reached them
         problems.add(unreached(once))
@@ -130,7 +130,7 @@ def described(
         found,
         parts=tree(model, grouped, once, loaded.catalog),
         flops=sum(once.flops.values()) * plan.batch_size // micro,
-        notes=(*once.notes, *looked.beyond(longest, emitted(once))),
+        notes=(*once.notes, *looked.beyond(longest, once.emitted)),
     )
     if not found.trainable:  # `planned` said so; an optimizer of nothing would fail in words of its own
         return found
@@ -179,16 +179,6 @@ def optimizer_states(fakes: Fakes, model: A2AModel, trainer: TrainerConfig, prob
         with problems.kept("trainer"):
             return measure(fakes, model, trainer.build_optimizer)
     return measure(fakes, model, partial(TrainerConfig.build_optimizer, trainer))
-
-
-def emitted(found: Trace) -> dict[str, int]:
-    """Positions that each encoder makes of the first rows."""
-    shapes = {path: outputs for path, (_, outputs) in found.shapes.items()}
-    return {
-        path.removeprefix("encoders."): outputs["values"][1]
-        for path, outputs in shapes.items()
-        if path.startswith("encoders.") and "values" in outputs
-    }
 
 
 def unreached(found: Trace) -> list[Problem]:

@@ -33,7 +33,9 @@ class Trace:
     """What lived after each thing that was made, see Ledger."""
     peaks: Peaks
     shapes: Mapping[str, tuple[Shapes, Shapes]]
-    """Part -> what goes in and what comes out."""
+    """Part -> what goes in and what comes out, of the largest of its passes."""
+    emitted: Mapping[str, int]
+    """Encoder -> the most positions of any of its passes: those that share weights run more than once."""
     flops: Mapping[str, int]
     """Part -> forward and backward; "" is what lies between parts."""
     unreached: tuple[str, ...]
@@ -54,10 +56,10 @@ def trace(fakes: Fakes, model: A2AModel, real: Batch, rows: int, plan: Plan, lon
     batch = fakes.batch(real, rows)
     given = list(tensors({"inputs": batch["inputs"], "targets": batch["targets"]}))
     ledger = Ledger(every_tensor(model), given)
-    shapes: dict[str, tuple[Shapes, Shapes]] = {}
+    passes: dict[str, list[tuple[Shapes, Shapes]]] = {}
     notes: list[str] = []
     refused: list[Problem] = []
-    with fakes.mode, stand_ins(model, longest, notes, refused), watched(model, ledger, shapes), ledger:
+    with fakes.mode, stand_ins(model, longest, notes, refused), watched(model, ledger, passes), ledger:
         loss = forward(model, batch, plan, fakes.device.type)
         backward(loss, ledger, notes)
         del loss
@@ -68,7 +70,18 @@ def trace(fakes: Fakes, model: A2AModel, real: Batch, rows: int, plan: Plan, lon
     for (part, _), number in ledger.flops.items():
         flops[part] = flops.get(part, 0) + number
     moments = ledger.moments
-    return Trace(rows, bytes_of(given), moments, Peaks.of(moments), shapes, flops, unreached, tuple(notes), tuple(refused))
+    shapes = {part: max(several, key=lambda each: numbers(each[1])) for part, several in passes.items()}
+    sizes = rows, bytes_of(given), moments, Peaks.of(moments)
+    return Trace(*sizes, shapes, emitted(passes), flops, unreached, tuple(notes), tuple(refused))
+
+
+def emitted(passes: Mapping[str, list[tuple[Shapes, Shapes]]]) -> dict[str, int]:
+    """The most positions that each encoder makes."""
+    return {
+        part.removeprefix("encoders."): max(outputs["values"][1] for _, outputs in several)
+        for part, several in passes.items()
+        if part.startswith("encoders.") and all("values" in outputs for _, outputs in several)
+    }
 
 
 def forward(model: A2AModel, batch: Batch, plan: Plan, device: str) -> Tensor:
@@ -94,12 +107,12 @@ def backward(loss: Tensor, ledger: Ledger, notes: list[str]) -> None:
 
 
 @contextmanager
-def watched(model: A2AModel, ledger: Ledger, shapes: dict[str, tuple[Shapes, Shapes]]) -> Iterator[None]:
-    """While each part runs, forward or backward, its name stands in the ledger; its shapes are kept."""
+def watched(model: A2AModel, ledger: Ledger, passes: dict[str, list[tuple[Shapes, Shapes]]]) -> Iterator[None]:
+    """While each part runs, forward or backward, its name stands in the ledger; the shapes of its passes are kept."""
     with ExitStack() as stack:
         for part in parts_of(model):
             stack.callback(part.module.register_forward_pre_hook(entering(part, ledger)).remove)
-            stack.callback(part.module.register_forward_hook(leaving(part, ledger, shapes), with_kwargs=True).remove)
+            stack.callback(part.module.register_forward_hook(leaving(part, ledger, passes), with_kwargs=True).remove)
         for parameter in model.parameters():
             if parameter.requires_grad:
                 stack.callback(parameter.register_post_accumulate_grad_hook(ledger.accumulated).remove)
@@ -115,16 +128,15 @@ def entering(part: Part, ledger: Ledger) -> Callable[..., None]:
     return hook
 
 
-def leaving(part: Part, ledger: Ledger, shapes: dict[str, tuple[Shapes, Shapes]]) -> Callable[..., None]:
+def leaving(part: Part, ledger: Ledger, passes: dict[str, list[tuple[Shapes, Shapes]]]) -> Callable[..., None]:
     """A hook for after a part's forward; backward enters a part where its outputs get their gradients."""
 
     def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         ledger.part = ""
         told = args if part.path.startswith("losses.") else args[:1]  # not the batch that fusion and heads get, too
         given = [shapes_of(each) for each in (kwargs, *told)]
-        goes_in, comes_out = {name: shape for each in given for name, shape in each.items()}, shapes_of(output)
-        if numbers(comes_out) >= numbers(shapes.get(part.path, ({}, {}))[1]):  # encoders that share weights run more than once
-            shapes[part.path] = goes_in, comes_out
+        goes_in = {name: shape for each in given for name, shape in each.items()}
+        passes.setdefault(part.path, []).append((goes_in, shapes_of(output)))
         for tensor in tensors(output):
             if tensor.requires_grad:
                 tensor.register_hook(lambda _: setattr(ledger, "part", part.path))

@@ -29,7 +29,7 @@ def traces(make: Callable[[int], list[torch.Tensor]]) -> Traces:
     def run(rows: int) -> Trace:
         with FAKES.mode, Ledger([]) as ledger:
             make(rows)
-        return Trace(rows, 0, ledger.moments, ledger.peaks, {}, {}, (), ())
+        return Trace(rows, 0, ledger.moments, ledger.peaks, {}, {}, {}, (), ())
 
     return Traces(run)
 

@@ -24,7 +24,7 @@ def test_model_states_are_those_of_the_paper(backend: str, gigabytes: float) -> 
 
 
 def traced(rows: int = 4, **peaks: int) -> Trace:
-    return Trace(rows, 10, torch.zeros(0, 3), Peaks(**peaks), {}, {}, (), ())
+    return Trace(rows, 10, torch.zeros(0, 3), Peaks(**peaks), {}, {}, {}, (), ())
 
 
 def peak(found: Trace, backend: str = "single", passing: int = 0, **plan: Any) -> int:

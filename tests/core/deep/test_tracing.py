@@ -1,12 +1,21 @@
 """Fake tensors show what real ones do."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from a2a_core import Row
+from a2a_core.builtin.pad import PadCollator
+from a2a_core.data import collator, prepare
+from a2a_core.deep.fakes import Fakes
 from a2a_core.deep.ledger import Ledger
+from a2a_core.deep.samples import longest, misplaced
 from a2a_core.deep.tracing import tensors, trace
+from a2a_core.inference import Lines
+from a2a_core.recipe import Parts
 from a2a_core.structures import Plan
 
 LONGEST = {"left": 3, "right": 1}
@@ -41,6 +50,19 @@ def test_shapes_are_those_of_the_parts(toy: Any) -> None:
     assert found.shapes["heads.number"][1] == {"values": (2,)}
     assert found.flops["encoders.left"] > 0
     assert found.unreached == ()
+
+
+def test_encoders_that_share_weights_are_looked_at_one_by_one(toy_parts: Callable[..., Parts]) -> None:
+    parts = toy_parts(encoders={"left": {"use": "reference"}, "right": {"use": "reference", "like": "left"}})
+    rows: list[dict[str, Any]] = [{"left": [1.0, 2.0], "right": [0.5, 0.5, 0.5], "value": 1.0}, {"left": [1.5], "value": 2.0}]
+    data = prepare(Lines([Row(fields, str(place), Path(), "") for place, fields in enumerate(rows)]), parts)
+    samples: list[Any] = [data[0], data[1]]
+    batch: Any = collator(PadCollator(), parts)(samples)
+    fakes = Fakes("cpu")
+    found = trace(fakes, fakes.model(parts), batch, 2, Plan(), longest(samples, parts))
+    assert found.shapes["encoders.left"][1] == {"values": (2, 2, 16)}, "the largest"
+    assert found.emitted == {"left": 3}, "which is not the longest"
+    assert misplaced(samples, found.emitted, parts) == []
 
 
 def test_more_rows_take_more_and_nothing_is_allocated(toy: Any) -> None:
