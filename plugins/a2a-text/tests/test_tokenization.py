@@ -18,7 +18,7 @@ BYT5 = ByT5Tokenizer(extra_ids=0)
 def processor(
     tokenizer: Path | None = None, max_length: int | None = 16, truncate: bool = False, prefix: str = ""
 ) -> TextProcessor:
-    data = unpack(pack(tokenizer)) if tokenizer else None
+    data = pack(tokenizer) if tokenizer else ""
     return TextProcessor(data, pad_id=0, empty_id=7, max_length=max_length, truncate=truncate, prefix=prefix)
 
 
@@ -101,6 +101,14 @@ def test_a_pickled_processor_works_alike(words: Path) -> None:
     for made in (processor(), processor(words, max_length=4, truncate=True)):
         copy = pickle.loads(pickle.dumps(made))
         assert ids(copy, "the cat sat") == ids(made, "the cat sat")
+
+
+def test_processors_share_what_they_unpack(words: Path) -> None:
+    """One that cuts texts cuts those of no other."""
+    plain, cutting = processor(words), processor(words, max_length=4, truncate=True)
+    assert processor(words, prefix="the ").tokenizer is plain.tokenizer
+    assert processor(words, max_length=4, truncate=True).tokenizer is cutting.tokenizer
+    assert len(ids(plain, "the cat sat on the mat")) > len(ids(cutting, "the cat sat on the mat")) == 4
 
 
 def test_the_largest_id_counts_holes(bare: Path, words: Path) -> None:

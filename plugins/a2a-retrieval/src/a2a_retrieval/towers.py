@@ -11,7 +11,7 @@ import attrs
 from a2a_core import EncoderConfig, option
 from a2a_core.pretrained import check_source
 from a2a_text.embedding import EXAMPLES
-from a2a_text.tokenization import PREFIX, pack, tokenizer_file, unpack
+from a2a_text.tokenization import PREFIX, pack, shared, tokenizer_file
 from a2a_vision.preprocess import COMPLETED, completed, pixels, unknown_key
 from a2a_vision.square import example_files
 
@@ -77,7 +77,7 @@ class TextTower(EncoderConfig):
         config = read_part(self.path, self.config, "text")
         source = self.tokenizer or self.path
         data = pack(source) if source is not None else ""
-        fit_tokenizer(config, unpack(data) if data else None, source)
+        fit_tokenizer(config, shared(data) if data else None, source)
         length = length_limit(self.max_length, config.max_position_embeddings)
         filled = {"tokenizer_data": data, "config": plain(config), "max_length": length}
         copy: Self = attrs.evolve(cast("Any", self), tokenizer=None, **filled)
@@ -90,7 +90,7 @@ class TextTower(EncoderConfig):
 
         whole = self.resolved()
         return TowerText(
-            unpack(whole.tokenizer_data) if whole.tokenizer_data else None,
+            whole.tokenizer_data,
             pad_id=whole.config["pad_token_id"],
             empty_id=whole.config["pad_token_id"],
             max_length=whole.max_length,

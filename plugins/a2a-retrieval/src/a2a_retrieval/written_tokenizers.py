@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from a2a_core.errors import RunFailed
 from a2a_text.hf_config import special_ids
-from a2a_text.tokenization import unpack
+from a2a_text.tokenization import shared, unpack
 
 PROBES: Final = ("What is this?!\n <b>Été</b>, 1 + 1 = 2.", "a text: #1", "A longer one, which MAY be cut: " + "one two " * 300)
 
@@ -37,7 +37,7 @@ def special_tokens(encoder: Any) -> dict[str, str]:
     """
     from a2a_core.pretrained.configuration import configuration
 
-    tokenizer = unpack(encoder.tokenizer_data)
+    tokenizer = shared(encoder.tokenizer_data)
     special = {number: token.content for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     begin, end, _ = special_ids(configuration(encoder.config))
     processor = encoder.processor()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import attrs
 
 from a2a_core import EncoderConfig, option
-from a2a_text.tokenization import BYTE_VOCABULARY, PAD, PREFIX, TextProcessor, largest_id, pack, tokenizer_file, unpack
+from a2a_text.tokenization import BYTE_VOCABULARY, PAD, PREFIX, TextProcessor, largest_id, pack, shared, tokenizer_file
 
 if TYPE_CHECKING:
     from typing import Self
@@ -60,10 +60,9 @@ class EmbeddingEncoder(EncoderConfig):
     def processor(self) -> TextProcessor:
         """Strings to ids."""
         data = self.resolved().tokenizer_data
-        tokenizer = unpack(data) if data else None
-        pad_id = largest_id(tokenizer) + 1 if tokenizer else PAD
+        pad_id = largest_id(shared(data)) + 1 if data else PAD
         return TextProcessor(
-            tokenizer,
+            data,
             pad_id=pad_id,
             empty_id=pad_id,
             max_length=self.max_length,
@@ -77,7 +76,7 @@ class EmbeddingEncoder(EncoderConfig):
 
         data = self.resolved().tokenizer_data
         return EmbeddingModel(
-            vocabulary=largest_id(unpack(data)) + 2 if data else BYTE_VOCABULARY,
+            vocabulary=largest_id(shared(data)) + 2 if data else BYTE_VOCABULARY,
             width=self.width,
             layers=self.layers,
             num_heads=self.num_heads,

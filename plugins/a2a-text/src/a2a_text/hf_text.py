@@ -19,8 +19,8 @@ from a2a_text.tokenization import (
     TextProcessor,
     largest_id,
     pack,
+    shared,
     tokenizer_file,
-    unpack,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class HfTextEncoder(EncoderConfig):
         if not data:
             config.pad_token_id, config.eos_token_id = PAD, EOS
         traced = trace(config, self.layer)
-        ids = largest_id(unpack(data)) + 1 if data else BYTE_VOCABULARY
+        ids = largest_id(shared(data)) + 1 if data else BYTE_VOCABULARY
         if ids > traced.vocabulary:
             raise A2AError(f"text becomes ids up to {ids - 1}, and the model has an embedding of {traced.vocabulary} rows")
         copy: Self = attrs.evolve(
@@ -115,7 +115,7 @@ class HfTextEncoder(EncoderConfig):
         begin, end, pad = special_ids(configuration(whole.config))
         first = next((token for token in (begin, end, pad) if token is not None), 0)
         return TextProcessor(
-            unpack(whole.tokenizer_data) if whole.tokenizer_data else None,
+            whole.tokenizer_data,
             pad_id=first if pad is None else pad,
             empty_id=first,
             max_length=whole.max_length,

@@ -11,7 +11,7 @@ import attrs
 from a2a_core import A2AError, EncoderConfig, option
 from a2a_text.embedding import EXAMPLES
 from a2a_text.embedding_matrix import SINGLE, find_matrix, refuse_without_safetensors
-from a2a_text.tokenization import PREFIX, TextProcessor, largest_id, pack, tokenizer_file, unpack
+from a2a_text.tokenization import PREFIX, TextProcessor, largest_id, pack, shared, tokenizer_file
 
 if TYPE_CHECKING:
     from typing import Self
@@ -81,7 +81,7 @@ class TokenEmbeddingEncoder(EncoderConfig):
         config = read_config(self.path, {})
         matrix = find_matrix(self.path, config)
         data = pack(self.tokenizer or self.path)
-        ids = largest_id(unpack(data)) + 1
+        ids = largest_id(shared(data)) + 1
         if ids > matrix.rows:
             raise A2AError(f"text becomes ids up to {ids - 1}, and `{matrix.name}` has {matrix.rows} rows")
         found = next((token for token in special_ids(config.get_text_config()) if token is not None), 0)
@@ -93,7 +93,7 @@ class TokenEmbeddingEncoder(EncoderConfig):
         """Strings to ids."""
         whole = self.resolved()
         return TextProcessor(
-            unpack(whole.tokenizer_data),
+            whole.tokenizer_data,
             pad_id=whole.empty_id,
             empty_id=whole.empty_id,
             max_length=self.max_length,

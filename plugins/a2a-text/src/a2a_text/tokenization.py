@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,18 @@ def unpack(packed: str, name: str = "the saved tokenizer") -> Tokenizer:
     return tokenizer
 
 
+@lru_cache(maxsize=8)
+def shared(packed: str, most: int | None = None) -> Tokenizer:
+    """As `unpack`, one for all who ask, so it must stay as it is; with `most`, it cuts texts to so many tokens.
+
+    One of 30,000 tokens takes 50 ms to unpack, and processors are made for each batch of rows that is predicted.
+    """
+    found = unpack(packed)
+    if most is not None:
+        found.enable_truncation(most)
+    return found
+
+
 def largest_id(tokenizer: Tokenizer) -> int:
     """The largest id, which holes in the numbering may put above the number of tokens."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
@@ -62,17 +75,17 @@ def largest_id(tokenizer: Tokenizer) -> int:
 class TextProcessor:
     """A string -> `input_ids` (T,), int64; T is at least 1 and at most `max_length`.
 
-    With a tokenizer its special tokens are added; without one, bytes and an end of text. What is longer than `max_length`
-    is a ValueError, or with `truncate` loses its tail (special tokens at the end stay; bytes may be cut inside a character).
-    A text of no tokens at all becomes the one token `empty_id`. `prefix` is put before every text, as it is, and never cut:
-    A2AError where it leaves no room for a text.
+    With a `packed` tokenizer its special tokens are added; without one (""), bytes and an end of text. What is longer than
+    `max_length` is a ValueError, or with `truncate` loses its tail (special tokens at the end stay; bytes may be cut inside a
+    character). A text of no tokens at all becomes the one token `empty_id`. `prefix` is put before every text, as it is, and
+    never cut: A2AError where it leaves no room for a text.
     """
 
     deterministic = True
 
     def __init__(
         self,
-        tokenizer: Tokenizer | None,
+        packed: str,
         *,
         pad_id: int,
         empty_id: int,
@@ -80,21 +93,22 @@ class TextProcessor:
         truncate: bool,
         prefix: str = "",
     ) -> None:
-        self.tokenizer, self.pad_id, self.empty_id, self.prefix = tokenizer, pad_id, empty_id, prefix
+        self.tokenizer = shared(packed) if packed else None
+        self.pad_id, self.empty_id, self.prefix = pad_id, empty_id, prefix
         self.max_length, self.truncate = max_length, truncate
         if max_length is not None:
-            self._make_room(max_length)
+            self._refuse_no_room(max_length)
+            if truncate and packed:
+                self.tokenizer = shared(packed, max_length)
 
-    def _make_room(self, max_length: int) -> None:
-        """Switch the tokenizer's truncation on; A2AError where nothing of a text would be left."""
+    def _refuse_no_room(self, max_length: int) -> None:
+        """A2AError where nothing of a text would be left."""
         specials = 1 if self.tokenizer is None else self.tokenizer.num_special_tokens_to_add(False)
         if self.truncate and max_length <= specials:
             raise A2AError(f"`max_length` = {max_length} leaves no room: the tokenizer adds {specials} special tokens")
         taken = len(self._tokenized(self.prefix)) if self.prefix else 0
         if taken >= max_length:
             raise A2AError(f"`max_length` = {max_length} leaves no room behind `prefix`, which makes {taken} tokens itself")
-        if self.truncate and self.tokenizer is not None:
-            self.tokenizer.enable_truncation(max_length)
 
     def __call__(self, raw: Any) -> Item:
         """Tokenise one text; ValueError for what is no text, and for a text that is too long."""
