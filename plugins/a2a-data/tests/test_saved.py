@@ -65,6 +65,11 @@ def test_what_is_no_data_set(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(A2AError, match="cannot be read as a data set"):
         DatasetsSource(path=tmp_path / "empty").build()
+    scripted = tmp_path / "scripted"
+    scripted.mkdir()
+    (scripted / "scripted.py").write_text("import datasets\n")
+    with pytest.raises(A2AError, match="scripts are no longer supported"):
+        DatasetsSource(path=scripted).build()
     Dataset.from_dict({"x": []}, Features({"x": Value("int64")})).save_to_disk(tmp_path / "none")
     with pytest.raises(A2AError, match="has no rows"):
         DatasetsSource(path=tmp_path / "none").build()

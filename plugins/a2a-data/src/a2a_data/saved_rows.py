@@ -87,7 +87,7 @@ def opened(path: Path, split: str, config: str) -> Dataset:
             found = load_dataset(str(path), config or None)
     except IndexError as error:  # what the library makes of a data set that was saved without a row
         raise A2AError(f"the data set {path} has no rows") from error
-    except (OSError, ValueError, DatasetGenerationError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:  # of code beside the data: RuntimeError
         cause = error.__cause__ or error
         raise A2AError(f"{path} cannot be read as a data set: {str(cause).splitlines()[0]}") from error
     if isinstance(found, DatasetDict):
