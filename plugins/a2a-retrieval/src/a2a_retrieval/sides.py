@@ -45,8 +45,12 @@ class SidesHead(HeadConfig):
         return {"query": self.query, "positive": self.positive} | ({"negative": self.negatives} if self.negatives else {})
 
     def resolved(self, column: Column) -> Self:
-        """With the field that tells positives apart."""
-        return self if self.positive_key else evolved(self, positive_key=named(column) or self.positive)
+        """With the field that tells positives apart; KeyError where no row has it."""
+        if not self.positive_key:
+            return cast("Self", evolved(self, positive_key=named(column) or self.positive))
+        if self.positive_key != self.positive:
+            column(self.positive_key)
+        return self
 
     def knowing(self, encoders: Mapping[str, EncoderConfig]) -> Self:
         """With the fields that its encoders read, and whose weights they have; A2AError where negatives have their own."""
