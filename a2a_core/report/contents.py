@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -27,7 +27,7 @@ class Content(NamedTuple):
     text: str
     """The text, or the file's name."""
     file: str = ""
-    """The file, relative to the page."""
+    """The file, relative to the page; none where the row itself holds it."""
     picture: str = ""
     """A small copy, as a data URI."""
 
@@ -49,10 +49,11 @@ def contents(rankings: Sequence[Ranking], rows: Rows, media: Mapping[str, Medium
     """What the rows hold that some rankings name, for a page in `folder`: one pass, up to the last row that is needed."""
     wanted = named(rankings)
     found: dict[Held, Content] = {}
+    asked = list(dict.fromkeys(ranking.held for ranking in rankings))  # the best and the worst ask the same
     for index in range(len(rows) if wanted else 0):
         row = rows[index]
-        for ranking in rankings:
-            for encoder, id_ in held(ranking, row).items():
+        for ask in asked:
+            for encoder, id_ in held(ask, row).items():
                 if (held_ := Held(encoder, id_)) in wanted and encoder in media:
                     found[held_] = content(row, media[encoder], folder)
                     wanted.discard(held_)
@@ -61,10 +62,10 @@ def contents(rankings: Sequence[Ranking], rows: Rows, media: Mapping[str, Medium
     return found
 
 
-def held(ranking: Ranking, row: Row) -> Mapping[str, str]:
+def held(ask: Callable[[Mapping[str, Any]], Mapping[str, str]], row: Row) -> Mapping[str, str]:
     """Encoder -> id; of a row that was set aside, nothing."""
     try:
-        return ranking.held(row.fields)
+        return ask(row.fields)
     except ValueError:
         return {}
 
@@ -72,7 +73,10 @@ def held(ranking: Ranking, row: Row) -> Mapping[str, str]:
 def content(row: Row, medium: Medium, folder: Path) -> Content:
     """What a row holds for an encoder; of several media the first."""
     raw = row.fields.get(medium.field)
-    first = raw[0] if isinstance(raw, (list, tuple)) and raw and isinstance(raw[0], str) else raw
+    first = raw[0] if isinstance(raw, (list, tuple)) and raw and isinstance(raw[0], (str, bytes)) else raw
+    if medium.file and isinstance(first, bytes):
+        picture = thumbnail(io.BytesIO(first)) if medium.modality == "image" else ""
+        return Content("image" if picture else "text", f"{medium.modality} of {len(first)} bytes", picture=picture)
     if not medium.file or not isinstance(first, str):
         return Content("text", shortened(first))
     path = row.root / first
@@ -89,14 +93,14 @@ def shortened(raw: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST].rstrip()} …"
 
 
-def thumbnail(path: Path) -> str:
+def thumbnail(file: Path | io.BytesIO) -> str:
     """A small picture as a data URI; empty where it cannot be read, or nothing that reads pictures is installed."""
     try:
         from PIL import Image
     except ImportError:
         return ""
     try:
-        with Image.open(path) as picture:
+        with Image.open(file) as picture:
             picture.draft("RGB", (LARGEST, LARGEST))
             small = picture.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError):

@@ -136,6 +136,30 @@ def test_a_picture_that_cannot_be_read_is_linked(tmp_path: Path, monkeypatch: py
     assert {"class": "file", "href": "../a.png"} in page.all("a")
 
 
+def test_pictures_that_rows_hold_themselves_are_shown(tmp_path: Path) -> None:
+    """As Parquet files and `datasets` have them."""
+    Image.new("RGB", (300, 300), "red").save(tmp_path / "a.png")
+    row = Row({"image": (tmp_path / "a.png").read_bytes(), "sound": b"RIFF"}, "0", tmp_path, "rows:1")
+    none: Any = None
+    media = {"image": Medium("image", True, none, modality="image"), "sound": Medium("sound", True, none, modality="audio")}
+    asked: list[int] = []
+
+    def held(fields: Any) -> dict[str, str]:
+        asked.append(1)
+        return {"image": "i", "sound": "s"}
+
+    question = Question(Held("sound", "s"), 1.0, [Answer(Held("image", "i"), 1.0, 1.0)], [])
+    rankings = [Ranking(title, "ndcg@10", [question], held) for title in ("best", "worst")]
+    run = Run(tmp_path / "run")
+    path = write_report(run, [Split("test", {}, {"retrieval": rankings}, Lines([row]), media)], tmp_path / "out")
+    page = Page(path.read_text())
+    assert [str(picture["src"])[:22] for picture in page.all("img")] == ["data:image/jpeg;base64"] * 2
+    assert not page.all("a")
+    assert "audio of 4 bytes" in page.texts
+    assert "RIFF" not in path.read_text()
+    assert len(asked) == 1, "each row is read once"
+
+
 def test_history_is_a_curve_a_number_and_a_line_a_split() -> None:
     records: list[dict[str, Any]] = [
         {"step": 1, "split": "train", "loss": 3.0, "samples_per_second": 5.0},
