@@ -29,6 +29,23 @@ def test_columns_of_numbers_become_numbers(path):
     assert [type(row["mixed"]) for row in (first, second)] == [float, float]
 
 
+def test_columns_of_json_lists_become_lists(path):
+    text = 'id,texts,mixed,words\n1,"[""ä, b"", ""c""]","[1, 0.5, {""y"": null}]",[1]\n2,,[],[laughs]\n3,[],"[[""x""]]",\n'
+    rows = opened(path, text)
+    assert [row.fields["texts"] for row in rows] == list(rows.column("texts")) == [["ä, b", "c"], None, []]
+    assert [row.fields["mixed"] for row in rows] == [[1, 0.5, {"y": None}], [], [["x"]]]
+    assert [row.fields["words"] for row in rows] == ["[1]", "[laughs]", None], "text, if any cell is no list"
+    assert fields(path, None, numbers=False)[0]["texts"] == '["ä, b", "c"]'
+
+
+@pytest.mark.parametrize(
+    "cells", [("[1]", "2"), ("2", "[1]"), ("[1]", "x"), ('{"a": 1}', "[1]"), ("[1", "[2]"), ("[" * 9999, "[]")]
+)
+def test_a_column_of_lists_and_others_stays_text(path, cells):
+    quoted = ('"' + cell.replace('"', '""') + '"' for cell in cells)
+    assert [row["x"] for row in fields(path, "x,y\n" + "".join(f"{cell},1\n" for cell in quoted))] == list(cells)
+
+
 @pytest.mark.parametrize(
     "cell",
     ["007", "+49", "1_000", "0x1f", "00.5", "1 ", "99999999999999999999", "1,5", "١", "true", "NA", "1e5x", ".", "-"],

@@ -21,7 +21,7 @@ from datasets.exceptions import DatasetGenerationError
 
 from a2a_core.errors import A2AError
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Changes whenever what the readers write does: old tables are then not found any more."""
 TAIL = 1 << 16
 Tables = Callable[[], Iterator[pa.Table]]

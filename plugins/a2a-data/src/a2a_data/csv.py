@@ -17,14 +17,17 @@ class CsvSource(FileSource):
     """Tables as text (RFC 4180): a header, then a row a line, UTF-8; quoted cells may hold line breaks.
 
     A column becomes whole numbers or decimals only if every one of its cells in all files is such a number as one would
-    print it: `007`, `+49` and `1_000` stay text, and so does the column of ids. An empty cell is None, whatever the
-    column. `train.csv:17` is the line that a row starts in.
+    print it: `007`, `+49` and `1_000` stay text, and so does the column of ids. In the same way a column of nothing but JSON
+    lists, `["one", "another"]`, becomes lists. An empty cell is None, whatever the column. `train.csv:17` is the line that
+    a row starts in.
     """
 
     name = "csv"
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
     delimiter: str = option("the character between two cells", default=",")
-    numbers: bool = option("columns of nothing but numbers become numbers; false: every cell stays text", default=True)
+    numbers: bool = option(
+        "columns of nothing but numbers become numbers, of JSON lists lists; false: every cell stays text", default=True
+    )
 
     def check(self) -> None:
         """One character between cells, none that means something else."""

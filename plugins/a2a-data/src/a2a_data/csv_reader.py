@@ -10,7 +10,7 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ KINDS: Mapping[str, tuple[pa.DataType, Callable[[str], Any]]] = {
     "whole": (pa.int64(), int),
     "decimal": (pa.float64(), float),
     "text": (pa.large_string(), str),
+    "list": (pa.list_(pa.large_string()), lambda cell: [json.dumps(item) for item in json.loads(cell)]),  # items of any types
 }
 
 
@@ -44,7 +45,15 @@ class Record(NamedTuple):
 
 
 class CsvRows(ColumnRows):
-    """Rows of a CSV file."""
+    """Rows of a CSV file; lists hold their items as JSON."""
+
+    def record(self, row: Any) -> dict[str, Any]:
+        """The struct as a dict."""
+        return {name: unpacked(value) for name, value in super().record(row).items()}
+
+    def cells(self, chunk: pa.StructArray, column: str) -> Iterable[Any]:
+        """A column of a piece of the table."""
+        return map(unpacked, super().cells(chunk, column))
 
     def items(self, value: Any) -> Sequence[Any]:
         """A cell that holds a list holds it as JSON."""
@@ -54,6 +63,11 @@ class CsvRows(ColumnRows):
             return super().items(json.loads(value))
         except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"is no list in JSON: {error}") from None
+
+
+def unpacked(value: Any) -> Any:
+    """A cell's value as a row has it."""
+    return [json.loads(item) for item in value] if isinstance(value, list) else value
 
 
 def tables(files: Sequence[Path], source: CsvSource) -> Iterator[pa.Table]:
@@ -85,10 +99,20 @@ def columns(files: Sequence[Path], source: CsvSource) -> dict[str, str]:
 
 def wider(kind: str, cell: str) -> str:
     """The kind that takes a cell too."""
+    if kind == "list" or cell.startswith("["):
+        return "list" if kind in ("", "list") and is_list(cell) else "text"
     if WHOLE.fullmatch(cell):
         fits = len(cell) <= 20 and abs(int(cell)) < 2**63
         return kind if fits and kind == "decimal" else "whole" if fits else "text"
     return "decimal" if DECIMAL.fullmatch(cell) else "text"
+
+
+def is_list(cell: str) -> bool:
+    """A list in JSON."""
+    try:
+        return isinstance(json.loads(cell), list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def array(name: str, kind: str, batch: Sequence[Record]) -> pa.Array:
