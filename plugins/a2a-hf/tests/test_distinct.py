@@ -1,6 +1,9 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from a2a_core import A2AError
 from a2a_hf.distinct import fields, keys
 
 
@@ -21,6 +24,20 @@ def test_rows_that_share_a_value_share_a_key() -> None:
     rows: Any = Rows([{"a": "x"}, {"a": "y"}, {"a": "x"}, {}, {"a": ""}, {"a": ["x"]}, {"a": ["x"]}, {"a": []}, {"a": 1}])
     assert keys(parts("a"), rows) == [0, 1, 0, 3, 4, 5, 5, 7, 8]
     assert keys(parts(""), rows) is None
+
+
+def test_a_field_that_no_row_has_is_told() -> None:
+    class Bare(list[dict[str, Any]]):
+        @property
+        def rows(self) -> Any:
+            return self
+
+        def column(self, field: str) -> Any:
+            raise KeyError(f"no row has a field `{field}`")
+
+    rows: Any = Bare()
+    with pytest.raises(A2AError, match=r"no two rows of a step may share `page`.*: no row has a field `page`"):
+        keys(parts("page"), rows)
 
 
 def test_several_losses_want_several_fields_distinct() -> None:

@@ -131,10 +131,7 @@ def test_what_it_must_know_of_encoders_is_kept():
 def test_the_field_that_tells_positives_apart():
     assert EmbeddingHead().resolved({"positive_id": [None, "d1"]}.__getitem__).positive_key == "positive_id"
     assert EmbeddingHead().resolved({}.__getitem__).knowing(SHARED).positive_key == "positive"
-    given = EmbeddingHead(positive_key="page")
-    assert given.resolved({"positive_id": ["d1"], "page": [3]}.__getitem__).positive_key == "page"
-    with pytest.raises(KeyError, match="page"):
-        given.resolved({"positive_id": ["d1"]}.__getitem__)
+    assert EmbeddingHead(positive_key="page").resolved({"positive_id": ["d1"]}.__getitem__).positive_key == "page"
 
 
 def test_what_does_not_fit_is_an_error(fused):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from a2a_core import A2AError
+
 if TYPE_CHECKING:
     from a2a_core.data import Prepared
     from a2a_core.recipe import Parts
@@ -17,17 +19,28 @@ def fields(parts: Parts) -> list[str]:
 
 
 def keys(parts: Parts, data: Prepared) -> Sequence[int] | None:
-    """A number for each row, the same for rows that share a value of one of the fields; None where no loss asks."""
+    """A number for each row, the same for rows that share a value of one of the fields; None where no loss asks.
+
+    A2AError for a field that no row has.
+    """
     wanted = fields(parts)
     if not wanted:
         return None
     alike = list(range(len(data)))
     """Of each row, one that stands before it with the same key, or itself."""
     for field in wanted:
-        for row, first in enumerate(firsts(data.rows.column(field))):
+        for row, first in enumerate(firsts(column(data, field))):
             one, other = root(alike, row), root(alike, first)
             alike[max(one, other)] = min(one, other)
     return [root(alike, row) for row in range(len(alike))]
+
+
+def column(data: Prepared, field: str) -> Iterable[Any]:
+    """Its value in every row."""
+    try:
+        return data.rows.column(field)
+    except KeyError as error:
+        raise A2AError(f"no two rows of a step may share `{field}`, as a loss has it: {error.args[0]}") from None
 
 
 def firsts(values: Iterable[Any]) -> Iterable[int]:

@@ -59,10 +59,10 @@ class HfFit:
         job, began = self.job, time.perf_counter()
         if job.resume is not None:  # Trainer would load them when it trains; features are those of the weights
             self.engine._load_from_checkpoint(str(job.resume))
+        self.keep_apart()
         job.cache_features(self.args.device, self.engine.accelerator.autocast, self.config.workers)
         for split in job.data:
             self.group(split)
-        self.keep_apart()
         self.record.since = time.perf_counter()
         with interruptible(self.engine):
             self.train()
