@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from a2a_core.components import HeadConfig
+from a2a_core.errors import A2AError
 from a2a_core.options import option
 from a2a_retrieval.examples import many_vectors
-from a2a_retrieval.fits import with_many_vectors
 from a2a_retrieval.infonce import InfoNce
+from a2a_retrieval.multi_vector import MultiVectorHead
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,7 +34,13 @@ class ColBert(InfoNce):
         """The module; A2AError for a head of one vector an item."""
         from a2a_retrieval.colbert_model import ByLength
 
-        with_many_vectors(self, head)
+        self.sides_of(head)
+        if not isinstance(head, MultiVectorHead):
+            raise A2AError(
+                f"the loss `{self.name}` compares token by token (`multi-vector`), and those of `heads.{self.head}` "
+                f"(`{head.name}`) are one vector an item",
+                hint='`use = "infonce"` judges it',
+            )
         module = super().build(head)
         return ByLength(module) if self.by_length else module
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from a2a_core.components import HeadConfig, LossConfig
+from a2a_core.components import HeadConfig
 from a2a_core.options import option
-from a2a_retrieval.examples import example_inputs, examples
-from a2a_retrieval.sides import sides_of
+from a2a_retrieval.sides_loss import SidesLoss
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
-class CoSent(LossConfig):
+class CoSent(SidesLoss):
     """Pairs with scores, put in order: what is scored higher is to lie closer together (CoSENT, kexue.fm/archives/8847).
 
     With the cosine c_i of row i's query and positive, in float32,
@@ -40,17 +37,4 @@ class CoSent(LossConfig):
         """The module."""
         from a2a_retrieval.cosent_model import CoSentLoss
 
-        return CoSentLoss(sides_of(self, head), self.scale)
-
-    @classmethod
-    def tiny(cls, folder: Path) -> Self:
-        """As it is."""
-        return cls(head="pair")
-
-    def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
-        """Random vectors."""
-        return examples(size)
-
-    def example_inputs(self, size: int, samples: Sequence[int]) -> Mapping[str, Any]:
-        """Which items they have."""
-        return example_inputs(size, samples)
+        return CoSentLoss(self.sides_of(head), self.scale)

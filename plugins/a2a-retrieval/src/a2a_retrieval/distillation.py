@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from a2a_core.components import HeadConfig, LossConfig
+from a2a_core.components import HeadConfig
 from a2a_core.options import option
-from a2a_retrieval.examples import example_inputs, examples
-from a2a_retrieval.fits import with_negatives, with_one_vector
-from a2a_retrieval.sides import sides_of
+from a2a_retrieval.sides_loss import SidesLoss
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
-class Distillation(LossConfig):
+class Distillation(SidesLoss):
     """What a teacher thinks of documents, learned by a student, in float32. The teacher is one of
 
     - the row's `teacher_scores`, of its positive and its negatives: the divergence KL(teacher || student) of softmaxes over
@@ -62,22 +59,9 @@ class Distillation(LossConfig):
         """The module; A2AError for a head that does not embed, or has nothing to choose among."""
         from a2a_retrieval.distillation_model import Embeddings, HeadScores, RowScores
 
-        sides = sides_of(self, head) if self.teacher else with_negatives(self, head)
+        sides = self.sides_of(head) if self.teacher else self.sides_with_negatives(head)
         if self.match == "embeddings":
-            with_one_vector(self, head, 'match = "embeddings"')
+            self.refuse_many_vectors(head, 'match = "embeddings"')
             return Embeddings(sides, self.distance)
         temperatures = self.temperature, self.teacher_temperature or self.temperature
         return HeadScores(sides, *temperatures, self.symmetric) if self.teacher else RowScores(sides, *temperatures)
-
-    @classmethod
-    def tiny(cls, folder: Path) -> Self:
-        """As it is."""
-        return cls(head="pair")
-
-    def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
-        """Random vectors."""
-        return examples(size)
-
-    def example_inputs(self, size: int, samples: Sequence[int]) -> Mapping[str, Any]:
-        """Which items they have."""
-        return example_inputs(size, samples)

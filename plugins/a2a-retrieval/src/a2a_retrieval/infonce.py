@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from a2a_core.components import HeadConfig, LossConfig
+from a2a_core.components import HeadConfig
 from a2a_core.options import option
-from a2a_retrieval.examples import example_inputs, examples
-from a2a_retrieval.fits import with_negatives
-from a2a_retrieval.sides import sides_of
+from a2a_retrieval.sides_loss import SidesLoss
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
-class InfoNce(LossConfig):
+class InfoNce(SidesLoss):
     """Each query finds its positive among the documents of the step (InfoNCE, arXiv 1807.03748; DPR, 2004.04906).
 
     With the scores s_ij of query i and document j and temperature t, in float32, a row that has both query and positive has
@@ -65,7 +62,7 @@ class InfoNce(LossConfig):
         from a2a_retrieval.infonce_model import InfoNceModule
         from a2a_retrieval.temperature import Temperature
 
-        sides = sides_of(self, head) if self.in_batch else with_negatives(self, head)
+        sides = self.sides_of(head) if self.in_batch else self.sides_with_negatives(head)
         temperature = Temperature(self.temperature, self.min_temperature if self.learn_temperature else None)
         return InfoNceModule(self.name, sides, temperature, self.in_batch, self.symmetric, self.mask_known)
 
@@ -73,11 +70,3 @@ class InfoNce(LossConfig):
     def tiny(cls, folder: Path) -> Self:
         """Both ways, with everything that can be learned."""
         return cls(head="pair", symmetric=True, learn_temperature=True)
-
-    def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
-        """Random vectors."""
-        return examples(size)
-
-    def example_inputs(self, size: int, samples: Sequence[int]) -> Mapping[str, Any]:
-        """Which items they have."""
-        return example_inputs(size, samples)

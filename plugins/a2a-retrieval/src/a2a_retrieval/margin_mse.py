@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
-from a2a_core.components import HeadConfig, LossConfig
+from a2a_core.components import HeadConfig
 from a2a_core.options import option
-from a2a_retrieval.examples import example_inputs, examples
-from a2a_retrieval.fits import with_negatives
+from a2a_retrieval.sides_loss import SidesLoss
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
-class MarginMse(LossConfig):
+class MarginMse(SidesLoss):
     """How far a positive lies before a negative, as a teacher says (MarginMSE, arXiv 2010.02666, section 4.1).
 
     For scores s of a query's positive and of each of its hard negatives, and those of the row's `teacher_scores`,
@@ -33,17 +30,4 @@ class MarginMse(LossConfig):
         """The module; A2AError for a head that does not embed, or reads no negatives."""
         from a2a_retrieval.margin_mse_model import MarginMseLoss
 
-        return MarginMseLoss(with_negatives(self, head), self.scale)
-
-    @classmethod
-    def tiny(cls, folder: Path) -> Self:
-        """As it is."""
-        return cls(head="pair")
-
-    def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
-        """Random vectors."""
-        return examples(size)
-
-    def example_inputs(self, size: int, samples: Sequence[int]) -> Mapping[str, Any]:
-        """Which items they have."""
-        return example_inputs(size, samples)
+        return MarginMseLoss(self.sides_with_negatives(head), self.scale)

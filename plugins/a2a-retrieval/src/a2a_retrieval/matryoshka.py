@@ -11,13 +11,13 @@ import attrs
 from a2a_core.components import Column, HeadConfig, LossConfig
 from a2a_core.errors import A2AError
 from a2a_core.options import option
-from a2a_retrieval.sides import sides_of
+from a2a_retrieval.sides_loss import SidesLoss
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Matryoshka(LossConfig):
+class Matryoshka(SidesLoss):
     """Embeddings whose first channels serve by themselves (Matryoshka representation learning, arXiv 2205.13147, section 3).
 
     The loss `inner` judges the vectors cut to their first d channels, and scaled to length 1 again if the head does so, for
@@ -72,7 +72,7 @@ class Matryoshka(LossConfig):
         """The module, with that of `inner`; A2AError for a head that has too few channels, or does not embed."""
         from a2a_retrieval.matryoshka_model import MatryoshkaLoss
 
-        sides_of(self, head)
+        self.sides_of(head)
         width, most = getattr(head, "dimension", None), max(self.dimensions)
         if width is not None and most > width:
             raise A2AError(too_wide(most, f"`heads.{self.head}` makes vectors of {width}"))

@@ -8,7 +8,7 @@ from typing import Any, Self, cast
 
 import attrs
 
-from a2a_core.components import Column, EncoderConfig, HeadConfig, LossConfig, RecordingConfig
+from a2a_core.components import Column, EncoderConfig, HeadConfig, RecordingConfig
 from a2a_core.errors import A2AError, suggest
 from a2a_core.options import option
 from a2a_core.structures import Widths
@@ -45,12 +45,8 @@ class SidesHead(HeadConfig):
         return {"query": self.query, "positive": self.positive} | ({"negative": self.negatives} if self.negatives else {})
 
     def resolved(self, column: Column) -> Self:
-        """With the field that tells positives apart; KeyError where no row has it."""
-        if not self.positive_key:
-            return cast("Self", evolved(self, positive_key=named(column) or self.positive))
-        if self.positive_key != self.positive:
-            column(self.positive_key)
-        return self
+        """With the field that tells positives apart."""
+        return self if self.positive_key else evolved(self, positive_key=named(column) or self.positive)
 
     def knowing(self, encoders: Mapping[str, EncoderConfig]) -> Self:
         """With the fields that its encoders read, and whose weights they have; A2AError where negatives have their own."""
@@ -102,16 +98,6 @@ class SidesHead(HeadConfig):
         if not self.negatives:
             return [row | {"teacher_scores": [0.9]} for row in rows]
         return [row | {self.negatives: ["a yard"], "teacher_scores": [0.9, 0.1]} for row in rows]
-
-
-def sides_of(loss: LossConfig, head: HeadConfig) -> dict[str, str]:
-    """The sides of the head that a loss judges; A2AError where it has none."""
-    if not isinstance(head, SidesHead):
-        raise A2AError(
-            f"the loss `{loss.name}` judges a head that embeds queries and documents (`embedding`, `multi-vector`), and "
-            f"`heads.{loss.head}` is `{head.name}`"
-        )
-    return head.sides()
 
 
 def named(column: Column) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from a2a_core.components import HeadConfig, LossConfig
+from a2a_core.components import HeadConfig
 from a2a_core.options import option
-from a2a_retrieval.examples import example_inputs, examples
-from a2a_retrieval.sides import sides_of
+from a2a_retrieval.sides_loss import SidesLoss
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
-class SigLip(LossConfig):
+class SigLip(SidesLoss):
     """Each query says of each document of the step whether it is its positive (SigLIP, arXiv 2303.15343, algorithm 1).
 
     With the scores s_ij of query i and document j, temperature t and bias b, in float32, a row i that has both query and
@@ -59,17 +56,4 @@ class SigLip(LossConfig):
         from a2a_retrieval.temperature import Temperature
 
         temperature = Temperature(self.temperature, self.min_temperature if self.learn_temperature else None)
-        return SigLipModule(self.name, sides_of(self, head), temperature, self.bias, self.learn_bias, self.mask_known)
-
-    @classmethod
-    def tiny(cls, folder: Path) -> Self:
-        """As it is."""
-        return cls(head="pair")
-
-    def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
-        """Random vectors."""
-        return examples(size)
-
-    def example_inputs(self, size: int, samples: Sequence[int]) -> Mapping[str, Any]:
-        """Which items they have."""
-        return example_inputs(size, samples)
+        return SigLipModule(self.name, self.sides_of(head), temperature, self.bias, self.learn_bias, self.mask_known)

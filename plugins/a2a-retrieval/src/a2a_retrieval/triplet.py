@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from a2a_core.components import HeadConfig, LossConfig
+from a2a_core.components import HeadConfig
 from a2a_core.options import option
-from a2a_retrieval.examples import example_inputs, examples
-from a2a_retrieval.fits import with_negatives, with_one_vector
-from a2a_retrieval.sides import sides_of
+from a2a_retrieval.sides_loss import SidesLoss
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
-class Triplet(LossConfig):
+class Triplet(SidesLoss):
     """A positive is to lie nearer to its query than negatives do, by a margin: max(0, d(positive) - d(negative) + margin).
 
     In float32, a mean over the queries that have a positive. The negatives of a query are
@@ -52,21 +48,8 @@ class Triplet(LossConfig):
         """The module; A2AError for a head that does not embed, or not as it must."""
         from a2a_retrieval.triplet_model import TripletLoss
 
-        sides = with_negatives(self, head) if self.mining == "given" else sides_of(self, head)
+        sides = self.sides_with_negatives(head) if self.mining == "given" else self.sides_of(head)
         if self.distance == "euclidean":
-            with_one_vector(self, head, 'distance = "euclidean"')
+            self.refuse_many_vectors(head, 'distance = "euclidean"')
         margin = None if self.margin == "soft" else float(self.margin)
         return TripletLoss(self.name, sides, self.mining, self.distance, margin, self.symmetric)
-
-    @classmethod
-    def tiny(cls, folder: Path) -> Self:
-        """As it is."""
-        return cls(head="pair")
-
-    def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
-        """Random vectors."""
-        return examples(size)
-
-    def example_inputs(self, size: int, samples: Sequence[int]) -> Mapping[str, Any]:
-        """Which items they have."""
-        return example_inputs(size, samples)
