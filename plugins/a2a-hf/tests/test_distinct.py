@@ -1,10 +1,11 @@
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from a2a_core import A2AError
-from a2a_hf.distinct import fields, keys
+from a2a_hf.distinct import fields, firsts, keys
 
 
 def parts(*names: str) -> Any:
@@ -12,6 +13,16 @@ def parts(*names: str) -> Any:
         str(place): SimpleNamespace(head="number", distinct=lambda _, name=name: name) for place, name in enumerate(names)
     }
     return SimpleNamespace(heads={"number": None}, losses=losses)
+
+
+def test_what_rows_hold_is_not_kept() -> None:
+    """Pictures of a megabyte each: their digests are."""
+    tracemalloc.start()
+    found = list(firsts(place.to_bytes(1, "big") * 2**20 for place in (1, 2, 1, 3, 4, 5, 6, 7, 2)))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [0, 1, 0, 3, 4, 5, 6, 7, 1]
+    assert most < 4 * 2**20
 
 
 class Rows(list[dict[str, Any]]):
