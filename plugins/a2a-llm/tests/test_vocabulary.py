@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import attrs
 import pytest
 
 from a2a_llm.causal_lm import CausalLm
@@ -42,6 +43,8 @@ def test_all_who_ask_a_fusion_share_one_tokenizer(tmp_path: Path, fusion: type[C
     text = config.processor()
     again = pickle.loads(pickle.dumps(text))
     assert config.processor().tokenizer is text.tokenizer is again.tokenizer
+    copy = attrs.evolve(config, tokenizer_data=f"{config.tokenizer_data} "[:-1]).processor()
+    assert copy.data is text.data, "of two sides of one model"
     mark = text.tokenizer.convert_tokens_to_ids(text.placeholder("image"))
     assert text.tokenizer(f"a{text.placeholder('image')}b")["input_ids"][1] == mark
     unpack(text.data).add_tokens(["<box>"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from a2a_core import A2AError
@@ -81,7 +82,8 @@ class MultimodalText:
     def __init__(
         self, data: str, max_length: int | None, ids: Mapping[str, int], around: tuple[int, int] | None = None
     ) -> None:
-        self.data, self.max_length, self.ids, self.around = data, max_length, dict(ids), around
+        self.data = intern(data)  # one of all that are equal: to find what is shared, megabytes would be compared
+        self.max_length, self.ids, self.around = max_length, dict(ids), around
 
     @property
     def tokenizer(self) -> Any:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any, Final
 
 from a2a_core import A2AError
@@ -132,7 +133,8 @@ class LanguageText:
     parts = False
 
     def __init__(self, data: str, max_length: int | None, modalities: Sequence[str] = MODALITIES) -> None:
-        self.data, self.max_length, self.modalities = data, max_length, tuple(modalities)
+        self.data = intern(data)  # one of all that are equal: to find what is shared, megabytes would be compared
+        self.max_length, self.modalities = max_length, tuple(modalities)
 
     @property
     def tokenizer(self) -> Any:
