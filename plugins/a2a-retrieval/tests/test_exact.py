@@ -65,6 +65,11 @@ def test_finds_no_more_documents_than_there_are():
     assert top(torch.ones(0, 3), torch.ones(4, 3), 10).places.shape == (0, 4)
 
 
+def test_no_query_finds_nothing():
+    found = top(torch.zeros(0, 4), torch.rand(200, 4), 3)
+    assert found.scores.shape == found.places.shape == (0, 3)
+
+
 def test_refuses_what_cannot_be_compared_or_ranked():
     with pytest.raises(ValueError, match=r"shape \(4, 2\) fit no queries of 3 dimensions"):
         top(torch.ones(2, 3), torch.ones(4, 2), 1)

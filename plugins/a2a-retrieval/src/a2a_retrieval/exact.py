@@ -119,7 +119,7 @@ def best(values: Tensor, k: int, behind: Tensor | None = None) -> Found:
     if size < 4 * GROUP:
         return chosen(values, min(k, size))
     full = values if size % GROUP == 0 else F.pad(values, (0, -size % GROUP), value=-math.inf)
-    grouped = full.view(len(values), -1, GROUP)
+    grouped = full.unflatten(1, (-1, GROUP))
     peaks = grouped.amax(-1)
     wanted = min(k, peaks.shape[1])
     if behind is not None:
