@@ -4,6 +4,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from a2a_core.errors import RunFailed
 from a2a_retrieval import exact
 from a2a_retrieval.exact import top, top_late
 
@@ -75,7 +76,7 @@ def test_refuses_what_cannot_be_compared_or_ranked():
         top(torch.ones(2, 3), torch.ones(4, 2), 1)
     with pytest.raises(ValueError, match="at least 1"):
         top(torch.ones(2, 3), torch.ones(4, 3), 0)
-    with pytest.raises(ValueError, match="query 0 and document 2 is not a number"):
+    with pytest.raises(RunFailed, match="query 0 and document 2 is not a number"):
         top(torch.eye(2), torch.tensor([[1.0, 0], [1, 0], [1, torch.nan]]), 1)
 
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from a2a_core.errors import RunFailed
+
 GROUP = 32
 QUERIES, DOCUMENTS = 1024, 8192
 """How many are scored at once: 32 MB of scores. Of documents of many vectors each, the same counts of vectors."""
@@ -54,8 +56,8 @@ def top(queries: Tensor, documents: Any, k: int) -> Found:
     """The k documents with the highest dot product of each query (Q, D), on the device of the queries.
 
     `documents` is a tensor, an array, a memory-mapped array or a slice of a safetensors file, (M, D), or an iterable of such
-    blocks; numbers of any kind, made float32 block by block. ValueError where their dimensions differ from the queries', or a
-    score is no number.
+    blocks; numbers of any kind, made float32 block by block. ValueError where their dimensions differ from the queries',
+    RunFailed where a score is no number.
     """
     queries = queries.float()
     parts = queries.split(QUERIES)
@@ -106,7 +108,7 @@ def together(leaders: Sequence[Leaders]) -> Found:
     found = Found(*(torch.cat(parts) for parts in zip(*(leader.found for leader in leaders), strict=True)))
     if found.scores.isnan().any():
         query, place = found.scores.isnan().nonzero()[0].tolist()
-        raise ValueError(f"the score of query {query} and document {int(found.places[query, place])} is not a number")
+        raise RunFailed(f"the score of query {query} and document {int(found.places[query, place])} is not a number")
     return found
 
 
