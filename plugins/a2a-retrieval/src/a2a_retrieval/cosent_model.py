@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from a2a_core.gathering import all_rows
 from a2a_retrieval import scoring
-from a2a_retrieval.own_documents import held, offered
+from a2a_retrieval.own_documents import offered, paired
 from a2a_retrieval.scoring import full_precision, wide
 
 
@@ -32,7 +32,7 @@ class CoSentLoss(nn.Module):
             query, positive = (F.normalize(wide(outputs[side]), dim=-1, eps=1e-6) for side in ("query", "positive"))
             masks = outputs["query_mask"], outputs["positive_mask"][:, None]
             cosines = scoring.own(query, masks[0], positive[:, None], masks[1])[:, 0]
-            own = held(outputs, "query") & held(outputs, "positive") & targets["score"].isfinite()
+            own = paired(outputs) & targets["score"].isfinite()
             (cosines, scores, scored), _ = all_rows(cosines, targets["score"], own)
             higher = (scores[:, None] > scores) & scored[:, None] & scored
             pairs = (self.scale * (cosines - cosines[:, None])).masked_fill(~higher, -torch.inf)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from a2a_core.errors import A2AError
 from a2a_retrieval.in_batch_model import InBatch
-from a2a_retrieval.own_documents import SIDES, held, judged, offered, rated, slots
+from a2a_retrieval.own_documents import SIDES, held, judged, offered, paired, rated, slots
 from a2a_retrieval.scoring import full_precision, wide
 from a2a_retrieval.step_documents import to_documents, to_queries
 
@@ -53,8 +53,7 @@ class HeadScores(InBatch):
             each = self.compared(to_documents(outputs), to_documents(teacher))
             if self.symmetric:
                 each = (each + self.compared(to_queries(outputs), to_queries(teacher))) / 2
-            pairs = held(outputs, "query") & held(outputs, "positive")
-            return {"distillation": self.temperature**2 * each.masked_fill(~pairs, 0).sum()}
+            return {"distillation": self.temperature**2 * each.masked_fill(~paired(outputs), 0).sum()}
 
     def compared(self, student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
         """Scores (B, M), and of what (M,)."""

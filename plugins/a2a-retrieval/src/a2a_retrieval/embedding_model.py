@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from a2a_core.structures import Tokens
 from a2a_retrieval.scoring import wide
-from a2a_retrieval.sides_model import Sides, predicted, projected, projections, unit
+from a2a_retrieval.sides_model import Sides, projected, projections, unit
 
 
 class Embedding(Sides):
@@ -59,7 +58,3 @@ class Embedding(Sides):
         scores = wide(layer(values.to(layer.weight.dtype))).squeeze(-1)
         weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1)
         return (weights[:, None] @ wide(values)).squeeze(1)
-
-    def predict(self, outputs: Mapping[str, Tensor]) -> list[float | None]:
-        """The cosine of each query and its positive."""
-        return predicted(F.cosine_similarity(outputs["query"], outputs["positive"], dim=-1), outputs)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from a2a_retrieval.answers import Ids, everywhere, ids, known
 from a2a_retrieval.in_batch_model import InBatch
-from a2a_retrieval.own_documents import held, judged
+from a2a_retrieval.own_documents import judged, paired
 from a2a_retrieval.scoring import full_precision
 from a2a_retrieval.step_documents import to_documents, to_queries
 from a2a_retrieval.temperature import Temperature
@@ -42,8 +42,7 @@ class InfoNceModule(InBatch):
         self.watch()
         with full_precision(outputs["query"]):
             each = self.among_all(outputs, targets) if self.in_batch else self.among_own(outputs, targets)
-            pairs = held(outputs, "query") & held(outputs, "positive")
-            return {self.name: each.masked_fill(~pairs, 0).sum()}
+            return {self.name: each.masked_fill(~paired(outputs), 0).sum()}
 
     def among_all(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """The loss of each row (B,), whose positive is one of the documents of all rows."""

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from a2a_core.structures import Tokens
-from a2a_retrieval import scoring
-from a2a_retrieval.sides_model import Sides, predicted, projected, projections, unit
+from a2a_retrieval.sides_model import Sides, projected, projections, unit
 
 
 class MultiVector(Sides):
@@ -28,8 +27,3 @@ class MultiVector(Sides):
     def embedded(self, side: str, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """As `vectors`."""
         return self.vectors(side, tokens)
-
-    def predict(self, outputs: Mapping[str, Tensor]) -> list[float | None]:
-        """The MaxSim of each query and its positive."""
-        positive, mask = outputs["positive"][:, None], outputs["positive_mask"][:, None]
-        return predicted(scoring.own(outputs["query"], outputs["query_mask"], positive, mask)[:, 0], outputs)

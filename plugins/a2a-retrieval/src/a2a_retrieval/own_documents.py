@@ -37,6 +37,19 @@ def held(outputs: Mapping[str, Tensor], side: str) -> Tensor:
     return mask.any(-1) if outputs["query"].dim() > 2 else mask
 
 
+def paired(outputs: Mapping[str, Tensor]) -> Tensor:
+    """Rows with a query and a positive (B,)."""
+    return held(outputs, "query") & held(outputs, "positive")
+
+
+def similarity(outputs: Mapping[str, Tensor]) -> Tensor:
+    """The cosine of each row's query and positive (B,); of a vector a token MaxSim."""
+    query, positive = wide(outputs["query"]), wide(outputs["positive"])
+    if query.dim() == 2:
+        return F.cosine_similarity(query, positive, dim=-1)
+    return scoring.own(query, outputs["query_mask"], positive[:, None], outputs["positive_mask"][:, None])[:, 0]
+
+
 def judged(outputs: Mapping[str, Tensor], own: Compare = scoring.own) -> tuple[Tensor, Tensor]:
     """The query's scores of them (B, 1 + S), and which there are, of rows with a query."""
     query, mask = wide(outputs["query"]), outputs["query_mask"]

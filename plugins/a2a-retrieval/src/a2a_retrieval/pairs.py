@@ -82,7 +82,7 @@ class PairTarget:
         (held,) = self.held(fields, "positive")
         for place, (name, same) in enumerate(zip(negatives, found, strict=True)):
             if name == positive or same == held:
-                raise ValueError(f"negative {place + 1} is equal to its positive: {short(held)}")
+                raise ValueError(f"negative {place + 1} is equal to its positive: {short(fields[self.fields['positive'][0]])}")
 
     def scores(self, fields: Mapping[str, Any], negatives: Sequence[str]) -> tuple[float, ...]:
         """The teacher's; of a head that reads no negatives, that of the positive."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from a2a_core.errors import A2AError
 from a2a_core.structures import Fused, Tokens
+from a2a_retrieval.own_documents import paired, similarity
 from a2a_retrieval.scoring import wide
 
 
@@ -43,6 +44,11 @@ class Sides(nn.Module):
                 outputs[name] = like.new_zeros(fused.size, 0, *like.shape[1:])
         return outputs
 
+    def predict(self, outputs: Mapping[str, Tensor]) -> list[float | None]:
+        """The similarity of each query and its positive; None where one is missing."""
+        both = zip(similarity(outputs).tolist(), paired(outputs).tolist(), strict=True)
+        return [score if here else None for score, here in both]
+
 
 def placed(values: Tensor, tokens: Tokens, size: int) -> Tensor:
     """What items have (N, …) by sample (B, slots, …), zeros where a sample has none."""
@@ -68,14 +74,3 @@ def projected(vectors: Tensor, owner: str, by: nn.ModuleDict) -> Tensor:
 def unit(vectors: Tensor) -> Tensor:
     """Of length 1; what is 0 stays so."""
     return F.normalize(vectors, dim=-1, eps=1e-6)
-
-
-def anything(mask: Tensor) -> Tensor:
-    """Which samples have something of a side (B,), by its mask (B, …)."""
-    return mask.reshape(len(mask), -1).any(1)
-
-
-def predicted(scores: Tensor, outputs: Mapping[str, Tensor]) -> list[float | None]:
-    """Scores (B,) of those samples that have a query and a positive."""
-    both = anything(outputs["query_mask"]) & anything(outputs["positive_mask"])
-    return [score if here else None for score, here in zip(scores.tolist(), both.tolist(), strict=True)]

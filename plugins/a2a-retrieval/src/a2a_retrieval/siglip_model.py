@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from a2a_retrieval.answers import everywhere, ids, known
 from a2a_retrieval.in_batch_model import InBatch
-from a2a_retrieval.own_documents import held
+from a2a_retrieval.own_documents import paired
 from a2a_retrieval.scoring import full_precision
 from a2a_retrieval.step_documents import to_documents
 from a2a_retrieval.temperature import Temperature
@@ -43,5 +43,4 @@ class SigLipModule(InBatch):
                 compared = compared & ~known(found.query[place], found.document, found.query, found.answers) | own
             logits = self.temperature() * scores + self.logit_bias
             each = F.softplus(torch.where(own, -logits, logits)).masked_fill(~compared, 0).sum(1)
-            pairs = held(outputs, "query") & held(outputs, "positive")
-            return {self.name: each.masked_fill(~pairs, 0).sum()}
+            return {self.name: each.masked_fill(~paired(outputs), 0).sum()}

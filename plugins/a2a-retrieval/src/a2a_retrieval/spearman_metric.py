@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
-from torch.nn import functional as F
 
-from a2a_retrieval import scoring
+from a2a_retrieval.own_documents import paired, similarity
 
 
 class SpearmanMetric:
@@ -22,15 +21,9 @@ class SpearmanMetric:
 
     def update(self, outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
         """Take one batch."""
-        query, positive = (scoring.wide(outputs[side].detach()) for side in ("query", "positive"))
-        masks = outputs["query_mask"], outputs["positive_mask"]
-        if query.dim() == 3:
-            similar = scoring.own(query, masks[0], positive[:, None], masks[1][:, None])[:, 0]
-            here = masks[0].any(1) & masks[1].any(1)
-        else:
-            similar, here = F.cosine_similarity(query, positive, dim=-1), masks[0] & masks[1]
-        here = here.cpu() & targets["score"].cpu().isfinite()
-        self.seen.update(zip(similar.cpu()[here].tolist(), targets["score"].cpu()[here].tolist(), strict=True))
+        scores = targets["score"].cpu()
+        here = paired(outputs).cpu() & scores.isfinite()
+        self.seen.update(zip(similarity(outputs).detach().cpu()[here].tolist(), scores[here].tolist(), strict=True))
 
     def state(self) -> dict[tuple[float, float], int]:
         """The counts."""
