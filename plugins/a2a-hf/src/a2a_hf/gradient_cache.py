@@ -65,7 +65,7 @@ class GradientCache:
             owed = self.compare([*leaves, self.leaves(output)], chunks, scales, shares)
             after = RandomState.here(self.accelerator.device)
             self.backward(output, owed.cached[-1], scales, shares, () if others else owed.own)
-        del output
+        del output, leaves
         for place, (chunk, state) in enumerate(zip(others, states, strict=True)):
             last = place == len(others) - 1
             state.restore(self.accelerator.device)
