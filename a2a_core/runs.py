@@ -260,7 +260,7 @@ def find(name: str, runs: Path) -> Run:
         return known.get(name) or starting[0]
     if starting:
         raise A2AError(f"{len(starting)} runs begin with `{name}`", hint=", ".join(run.name for run in starting))
-    raise A2AError(f"there is no run `{name}` in {runs}", hint=suggest(name, known))
+    raise A2AError(f"there is no run `{name}` in {runs}", hint=suggest(name, known, "a2a runs list"))
 
 
 def newest_unfinished(runs: Path, recipe: Path | None = None) -> Run:

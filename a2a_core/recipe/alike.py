@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -79,3 +79,10 @@ def unlike(recipe: Recipe, tree: Node) -> Iterator[Problem]:
             text = f"encoder `{name}` has the weights of `{encoder.like}`, and `{key}` is another there"
             where = at.get(key)
             yield Problem(text, at.key if where is None else where.at, f"leave `{key}` away, or do without `like`")
+
+
+def told_once(problems: Sequence[Problem], tree: Node) -> list[Problem]:
+    """Without what is wrong with an encoder only because it is so with the one that it is `like`."""
+    places = {node.key for node in table(tree, "encoders").values() if node.get("like") is not None}
+    others = {problem.message for problem in problems if problem.origin not in places}
+    return [problem for problem in problems if problem.origin not in places or problem.message not in others]

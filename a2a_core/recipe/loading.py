@@ -13,7 +13,7 @@ from a2a_core.errors import A2AError, Problem, suggest
 from a2a_core.installed import canonical
 from a2a_core.options import defined_by
 from a2a_core.plugins import Catalog, left_out
-from a2a_core.recipe.alike import alike, table, unlike, used
+from a2a_core.recipe.alike import alike, table, told_once, unlike, used
 from a2a_core.recipe.layers import PREFIX, allowed, load_layers
 from a2a_core.recipe.recipe import Recipe
 from a2a_core.recipe.structure import MOST, Structurer
@@ -85,7 +85,7 @@ def load_recipe(
         problems += unlike(recipe, tree)
         problems += misfits(recipe, tree) if for_run else []
     except A2AError as error:
-        problems += error.problems
+        problems += told_once(error.problems, tree)
     if problems or recipe is None:
         raise A2AError(presentable(problems))
     return Loaded(recipe, tree, found, layers.overrides)
@@ -199,7 +199,12 @@ def senseless(tree: Node, catalog: Catalog) -> Iterator[Problem]:
 
 
 def misfits(recipe: Recipe, tree: Node) -> Iterator[Problem]:
-    """What the trainer has to say of the other tables, where its key stands."""
+    """What heads have to say of the encoders that they read, and the trainer of the other tables, where their keys stand."""
+    for key, head in recipe.heads.items():
+        try:
+            head.knowing(recipe.encoders)
+        except A2AError as error:
+            yield from (attrs.evolve(problem, origin=tree["heads"][key].key) for problem in error.problems)
     for key, problem in recipe.trainer.misfits(recipe):
         node = tree.get("trainer", key) or tree.get("trainer")
         yield problem if node is None else attrs.evolve(problem, origin=node.at)

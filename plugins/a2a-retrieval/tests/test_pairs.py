@@ -96,6 +96,7 @@ def test_contents_need_not_be_texts():
         ({"positive": ["a mile", "two"]}, "`positive` holds 2: a row has one positive"),
         ({"negatives": ["an hour", ""]}, "`negatives` is empty"),
         ({"negatives": ["an hour", "a mile"]}, "negative 2 is equal to its positive: 'a mile'"),
+        ({"positive": "a mile " * 10, "negatives": "a mile " * 10}, f"negative 1 is equal to its positive: '{'a mile ' * 10}'"),
         ({"positive_id": "d1", "negative_ids": ["d2", "d1"]}, "negative 2 is equal to its positive"),
         ({"negative_ids": ["d2"]}, "`negative_ids` has 1 ids, and there are 2 negatives"),
         ({"query_id": 1.5}, "`query_id`: an id is a text or a whole number, got 1.5"),

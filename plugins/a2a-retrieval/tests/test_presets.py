@@ -181,3 +181,18 @@ def test_siglip_takes_nothing_of_the_loss_of_clip(tmp_path: Path) -> None:
     trainer: Any = loaded.trainer
     assert loss.name == "siglip"
     assert (trainer.learning_rate, trainer.weight_decay, trainer.adam_beta2, trainer.batch_size) == (1e-3, 1e-4, 0.95, 32768)
+
+
+def test_negatives_with_weights_of_their_own_are_told_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"query": "a", "positive": "b"}\n', "utf-8")
+    config = f'config = {{ model_type = "bert", vocab_size = 259, {SIZES.strip().replace(chr(10), ", ")} }}'
+    (tmp_path / "recipe.toml").write_text(
+        'extends = "a2a-retrieval:sentence"\nwithout = ["encoders.negatives"]\n'
+        f'[data.train]\npath = "rows.jsonl"\n[encoders.query]\n{config}\n'
+        f'[encoders.others]\nuse = "hf-text"\n{config}\n[heads.embedding]\nnegatives = "others"\n',
+        "utf-8",
+    )
+    found = CliRunner().invoke(a2a, ["check", str(tmp_path / "recipe.toml")])
+    assert found.exit_code == 2
+    assert "`positive` and `others` have different weights" in found.output
+    assert "recipe.toml:10" in found.output, "[heads.embedding]"

@@ -5,7 +5,6 @@ import pytest
 from a2a_core.recipe import fill
 
 AWAY = "leave `width` away, or do without `like`"
-AWAY = "leave `width` away, or do without `like`"
 OTHER = '\n[encoders.other]\nlike = "image"\n'
 
 
@@ -58,3 +57,5 @@ def test_what_cannot_be(problems, whole, table, messages) -> None:
 def test_what_is_wrong_for_both_is_told_once(problems, whole) -> None:
     found = problems(whole.replace("width = 96", "width = 97\ndropout = 2.0") + OTHER)
     assert found == ["11: `encoders.image.dropout` must be < 1, got 2.0"]
+    (found,) = problems(whole.replace("width = 96", "width = 97") + OTHER)
+    assert found.endswith("width 97 is not divisible by heads 3"), "of what its check refuses, too"
