@@ -309,7 +309,7 @@ def absent(rows: Rows, parts: Parts) -> list[str]:
         if encoder.optional:
             continue
         try:
-            missing = all(value is None or value == [] for value in rows.column(field))
+            missing = empty(rows, field)
         except KeyError as error:
             raise A2AError(
                 f"encoder `{key}` reads field `{field}`: {error.args[0]}",
@@ -318,3 +318,23 @@ def absent(rows: Rows, parts: Parts) -> list[str]:
         if missing:
             found.append(f"encoder `{key}` reads field `{field}`, which is empty in every row")
     return found
+
+
+def unread(rows: Rows, parts: Parts) -> list[str]:
+    """Optional fields that no row has: each a message, as a wrong name looks just the same."""
+    found = []
+    for key, encoder in parts.encoders.items():
+        field = encoder.field or key
+        if encoder.optional:
+            try:
+                missing = empty(rows, field)
+            except KeyError:
+                missing = True
+            if missing:
+                found.append(f"no row of `train` has field `{field}`, which encoder `{key}` reads where there is one")
+    return found
+
+
+def empty(rows: Rows, field: str) -> bool:
+    """Whether a field is empty in every row; KeyError where none has it."""
+    return all(value is None or value == [] for value in rows.column(field))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from a2a_core.components import AdapterConfig, FusionConfig, HeadConfig, SourceConfig
-from a2a_core.data import Collate, Prepared, absent, collator, prepare, target_processors
+from a2a_core.data import Collate, Prepared, absent, collator, prepare, target_processors, unread
 from a2a_core.errors import A2AError, Problem
 from a2a_core.evaluate import build_metrics
 from a2a_core.mistakes import placed
@@ -98,6 +98,8 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     missing = absent(rows["train"], parts)
     if missing:
         raise A2AError([Problem(text, hint="leave the encoder out (`--without`), or fix its `field`") for text in missing])
+    for text in unread(rows["train"], parts):
+        reporter.note(text)
     for split, each in rows.items() if resume is None else ():
         refuse_labels(split, each, parts, recipe.bad_rows)
     seed_everything(recipe.seed)

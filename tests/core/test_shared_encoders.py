@@ -8,7 +8,7 @@ import torch
 
 from a2a_core import Row
 from a2a_core.builtin.pad import PadCollator
-from a2a_core.data import absent, collator, prepare
+from a2a_core.data import absent, collator, prepare, unread
 from a2a_core.inference import Lines
 from a2a_core.model import A2AModel
 from a2a_core.recipe import Parts
@@ -65,3 +65,10 @@ def test_an_optional_field_may_be_missing(toy_parts: Callable[..., Parts]) -> No
     named = {"left": {"use": "reference"}, "right": {"use": "reference"}}
     assert absent(rows, toy_parts(encoders=named)) != []
     assert absent(rows, toy_parts(encoders=named | {"right": {"use": "reference", "optional": True}})) == []
+
+
+def test_an_optional_field_that_no_row_has_is_told(toy_parts: Callable[..., Parts]) -> None:
+    named = {"left": {"use": "reference"}, "right": {"use": "reference", "field": "rihgt", "optional": True}}
+    (told,) = unread(Lines([Row({"left": [1.0], "right": [2.0]}, "0", Path(), "")]), toy_parts(encoders=named))
+    assert told == "no row of `train` has field `rihgt`, which encoder `right` reads where there is one"
+    assert unread(Lines([Row({"rihgt": [1.0]}, "0", Path(), "")]), toy_parts(encoders=named)) == []
