@@ -122,6 +122,13 @@ def test_rows_that_are_alike_come_in_different_steps(recipe: Recipe, tmp_path: P
     assert len(history(run)) == 10
 
 
+@pytest.mark.parametrize("only", ["count = 1", "count = 6\ntwins = 6"])
+def test_rows_of_which_no_step_holds_two_are_refused(recipe: Recipe, tmp_path: Path, only: str) -> None:
+    path = recipe(WINDOW, ('[data.train]\nuse = "toy"', f'[data.train]\nuse = "toy"\n{only}'))
+    with pytest.raises(A2AError, match=r"`train` has 1 row\(s\) of different `left`, and loss `fit` compares"):
+        fit(path, tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     ("sets", "message"),
     [((), "no two rows of a step may share `left`"), (("trainer.micro_batch=2",), "the gradient cache would tear")],

@@ -109,6 +109,7 @@ class HfFit:
         """Let no step hold two rows that a loss wants apart; say so where that makes steps smaller."""
         job, rows = self.job, self.args.per_device_train_batch_size
         self.engine.keys = found = keys(job.model.parts, job.data["train"])
+        self.refuse_alone(len(job.data["train"]) if found is None else len(set(found)))
         if found is None:
             return
         plain, steps = (len(Batches(len(found), rows, ranks=self.args.world_size, keys=each)) for each in (None, found))
@@ -116,6 +117,15 @@ class HfFit:
             names = " and ".join(f"`{name}`" for name in fields(job.model.parts))
             frequent = f"a step holds no two rows with the same {names}, and one value stands in {steps} of {len(found)} rows"
             job.reporter.note(f"{frequent}: an epoch has {steps} steps, not {plain}, of {len(found) / steps:.0f} rows or so")
+
+    def refuse_alone(self, most: int) -> None:
+        """Losses that compare the rows of a step learn nothing where none has more than `most` of them."""
+        for key, loss in self.job.model.parts.losses.items():
+            if loss.least() > most:
+                names = " and ".join(f"`{name}`" for name in fields(self.job.model.parts))
+                apart = f" of different {names}" if names else ""
+                text = f"`train` has {most} row(s){apart}, and loss `{key}` compares the rows of a step with one another"
+                raise A2AError(text, hint=f"it needs {loss.least()} at least; more are better")
 
     def train(self) -> None:
         """From the first step, from a checkpoint, or not at all: a run may have been killed after its last step."""
