@@ -6,13 +6,26 @@ import json
 import random
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import attrs
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from a2a_core import Row
+from a2a_core.builtin.pad import PadCollator
+from a2a_core.data import collator, prepare
+from a2a_core.inference import Lines, Trained
+from a2a_core.model import A2AModel
+from a2a_core.recipe import Parts
 from a2a_core.runs import Run
+from a2a_llm.hf_multimodal_encoder import HfMultimodalEncoder
+from a2a_retrieval.embedder import Embedder
+from a2a_retrieval.embedding import EmbeddingHead
+from a2a_retrieval.separate import Separate
 
 RECIPE = """
 [data.train]
@@ -137,3 +150,25 @@ def test_it_learns_to_find(pairs: Any) -> None:
     assert result["retrieval/reverse/recall@1"] > 0.5
     report = (pairs.folder / "run" / "report.html").read_text()
     assert "recall" in report
+
+
+def test_a_vision_language_model_embeds_both_sides(tmp_path: Path) -> None:
+    """What commands embed, one side at a time, is what the model makes of both in training."""
+    image = HfMultimodalEncoder.tiny(tmp_path).resolved()
+    text = attrs.evolve(cast("Any", image), medium="text", like="positive", prefix="Q: ", suffix="<")
+    encoders = {"positive": image, "query": text}
+    head = EmbeddingHead(pool="last").resolved({}.__getitem__).knowing(encoders)
+    model = A2AModel.from_parts(Parts(encoders=encoders, fusion=Separate(), heads={"both": head}, losses={})).eval()
+    rows = []
+    for number, (query, colour, size) in enumerate((("what?", "red", (40, 50)), ("what is it, then", "blue", (90, 50)))):
+        Image.new("RGB", size, colour).save(tmp_path / f"{colour}.png")
+        rows.append(Row({"query": query, "positive": f"{colour}.png"}, str(number), tmp_path, ""))
+    data = prepare(Lines(rows), model.parts, labelled=False)
+    batch = collator(PadCollator(), model.parts, labelled=False)([data[0], data[1]])
+    with torch.no_grad():
+        wanted = model(batch["inputs"]).outputs["both"]
+    recipe = SimpleNamespace(data={}, trainer=SimpleNamespace(precision="float32"))
+    embedder = Embedder(Trained(cast("Any", SimpleNamespace(recipe=recipe)), model))
+    for side in ("query", "positive"):
+        (found,) = embedder.embed(rows, embedder.reading(side))
+        torch.testing.assert_close(found.vectors, wanted[side], atol=1e-6, rtol=1e-5)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from a2a_core.data import BadRow
 from a2a_core.errors import A2AError
+from a2a_core.evaluate import moved
 from a2a_core.inference import Trained, precision
 from a2a_core.structures import Item, Row
 from a2a_retrieval.multi_vector import MultiVectorHead
@@ -115,7 +116,7 @@ class Embedder:
 
     def computed(self, items: Sequence[Item], reading: SideReading) -> tuple[Tensor, Tensor | None]:
         """Vectors of a batch (N, D), on the device; where there is one a token (M, D), on the CPU, and how many an item has."""
-        tensors = {name: value.to(self.device) for name, value in reading.medium.processor.pad(items).items()}
+        tensors = moved(reading.medium.processor.pad(items), self.device)
         with torch.inference_mode():
             with precision(self.trained):
                 found = self.module.vectors(reading.side, self.trained.model.tokens(reading.key, tensors))
