@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +70,20 @@ def eval_(
                 click.echo(f"note: and {more} more like this", err=True)
         if bad:
             click.echo(f"note: in all {plural(len(bad), 'row')} of `{split}`", err=True)
+        if measured_nothing(values):
+            fields = ", ".join(f"`{encoder.field or key}`" for key, encoder in trained.model.parts.encoders.items())
+            text = f"there is nothing to measure in `{split}`: none of its {len(rows)} rows is labelled, and can be read"
+            raise A2AError(text, hint=f"the run reads {fields}" if fields else "")
     report = write_report(found, shown, out or found.folder)
     if as_json:
         print_json({"run": found.folder, "results": results, "report": report})
     else:
         click.echo(f"{summary(results)}\n\nreport  {report}")
+
+
+def measured_nothing(values: Mapping[str, Any]) -> bool:
+    """No loss counted a row, and no metric has a value."""
+    return "loss" not in values and all(isinstance(value, float) and math.isnan(value) for value in values.values())
 
 
 def chosen(sources: Any, splits: tuple[str, ...], data: Path | None) -> dict[str, Any]:

@@ -111,3 +111,11 @@ def test_a_report_can_go_elsewhere_and_json_says_where(trained: Path, tmp_path: 
 def test_a_report_that_cannot_be_written_is_a_message(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "is a file" in run(trained, "eval", "run", "-o", str(tmp_path / "file"), code=2).output
+
+
+def test_rows_of_which_nothing_can_be_measured_are_a_message(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "others.jsonl").write_text('{"photo": "a.png"}\n{"photo": "b.png"}\n')
+    found = run(trained, "eval", "run", "--data", str(tmp_path / "others.jsonl"), "-o", str(tmp_path / "er"), code=2)
+    assert "none of its 2 rows is labelled, and can be read" in found.output
+    assert "the run reads `image`, `text`" in found.output
+    assert not (tmp_path / "er").exists()
