@@ -13,6 +13,8 @@ from a2a_cli.output import jsonable
 from a2a_core.features import places
 from a2a_core.reporter import Reporter, Silent
 
+MANY = 12
+"""Results that a line may have; of more, the metrics' own values alone."""
 SHOWN = ("loss", "learning_rate", "grad_norm", "samples_per_second", "tokens_per_second")
 """What the log line begins with, in this order."""
 
@@ -149,8 +151,11 @@ class RichReporter:
 
     def evaluated(self, step: int, split: str, values: Mapping[str, Any]) -> None:
         """See Reporter."""
-        scalars = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, int | float))
-        self.line(f"[bold]{split}[/bold] after step {step}  {scalars}")
+        scalars = {name: value for name, value in values.items() if isinstance(value, int | float)}
+        shown = scalars if len(scalars) <= MANY else {name: value for name, value in scalars.items() if "/" not in name}
+        more = f"  and {len(scalars) - len(shown)} more" if len(shown) < len(scalars) else ""
+        told = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        self.line(f"[bold]{split}[/bold] after step {step}  {told}{more}")
 
     def note(self, text: str) -> None:
         """See Reporter."""

@@ -270,6 +270,9 @@ class MetricConfig(Component):
     def build(self, head: HeadConfig) -> Metric:
         """A fresh metric. `head` is the resolved head that it judges."""
 
+    def refuse(self, head: nn.Module) -> None:
+        """A2AError for a head's module whose outputs it cannot judge; asked before a run, on the meta device, too."""
+
     def examples(self, size: int) -> tuple[HeadConfig, dict[str, Tensor], dict[str, Tensor]]:
         """As LossConfig.examples."""
         raise NotImplementedError(f"{type(self).__name__} gives the testing kit no examples()")

@@ -41,6 +41,16 @@ def build_metrics(configs: Mapping[str, MetricConfig], heads: Mapping[str, HeadC
     return found
 
 
+def refuse_unfit(configs: Mapping[str, MetricConfig], model: A2AModel) -> None:
+    """A2AError for a metric that cannot judge what its head's module gives."""
+    for key, config in configs.items():
+        try:
+            config.refuse(model.heads[config.head])
+        except A2AError as error:
+            error.table = f"metrics.{key}"
+            raise
+
+
 def moved(value: Any, device: torch.device) -> Any:
     """A batch's tensors on a device; everything else as it is."""
     if isinstance(value, torch.Tensor):

@@ -13,7 +13,7 @@ import torch
 
 from a2a_core.data import BadRow, Batches, Collate, collator, load, prepare
 from a2a_core.errors import A2AError
-from a2a_core.evaluate import build_metrics, evaluate, moved, sections
+from a2a_core.evaluate import build_metrics, evaluate, moved, refuse_unfit, sections
 from a2a_core.generation import generate, text_heads
 from a2a_core.model import A2AModel
 from a2a_core.recipe import load_recipe
@@ -73,6 +73,7 @@ def measure(trained: Trained, split: str, rows: Rows, batch_size: int) -> Measur
     data = prepare(rows, model.parts, read=collate.read)
     batches = load(data, collate, Batches(len(data), batch_size))
     metrics = build_metrics(loaded.recipe.metrics, model.parts.heads)
+    refuse_unfit(loaded.recipe.metrics, model)
     values = evaluate(model, batches, metrics, bad.extend, lambda: precision(trained))
     if len(bad) == len(data):
         raise A2AError(f"no row of `{split}` can be read: {bad[0].row.place}: {bad[0].reason}")

@@ -13,7 +13,7 @@ import attrs
 from a2a_core.components import AdapterConfig, FusionConfig, HeadConfig, SourceConfig
 from a2a_core.data import Collate, Prepared, absent, collator, prepare, target_processors, unread
 from a2a_core.errors import A2AError, Problem
-from a2a_core.evaluate import build_metrics
+from a2a_core.evaluate import build_metrics, refuse_unfit
 from a2a_core.mistakes import placed
 from a2a_core.model import A2AConfig, A2AModel
 from a2a_core.reasons import problems
@@ -111,6 +111,8 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
         model = A2AModel(A2AConfig.from_pretrained(resume), parts)
     trainable(model)
     build_metrics(recipe.metrics, parts.heads)  # what does not fit its head is said now, not at the first evaluation
+    with placed(loaded.tree):
+        refuse_unfit(recipe.metrics, model)
     collate = collator(recipe.collator, parts)
     data = {split: prepare(each, parts, read=collate.read) for split, each in rows.items()}
     return Job(recipe, run, model, data, collate, reporter, resume)

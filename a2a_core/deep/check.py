@@ -24,6 +24,7 @@ from a2a_core.deep.survey import examine, open_rows, resolved_parts
 from a2a_core.deep.tracing import Trace, trace
 from a2a_core.deep.tree import by_group, by_thaw, count, tree
 from a2a_core.errors import Problem
+from a2a_core.evaluate import refuse_unfit
 from a2a_core.job import notes, trainable
 from a2a_core.mistakes import Problems
 from a2a_core.structures import Batch, Plan, Sample
@@ -101,6 +102,10 @@ def described(
 ) -> Report:
     """The model: its parameters, and with a batch its shapes, its arithmetic and its memory."""
     whole = same_parts(loaded.recipe, model)
+    for key, metric in recipe.metrics.items():
+        if metric.head in model.heads:
+            with problems.kept(f"metrics.{key}"):
+                refuse_unfit({key: metric}, model)
     plan, grouped = planned(recipe, model, problems, whole)
     micro = rows_at_once("single", 1, plan)
     found = attrs.evolve(

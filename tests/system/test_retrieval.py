@@ -142,6 +142,13 @@ def test_a_step_in_chunks_goes_on_to_the_same_weights(pairs: Any) -> None:
     assert all(torch.equal(value, found[key]) for key, value in wanted.items())
 
 
+@pytest.mark.parametrize("command", [("train", "--out", "run"), ("check", "--deep")])
+def test_what_cannot_be_measured_is_said_before_a_run(pairs: Any, command: tuple[str, ...]) -> None:
+    told = pairs.run(*command, "pairs.toml", "--set", "metrics.retrieval.dimensions=[8, 99]", code=2).output
+    assert "vectors of `heads.embedding` have 16 channels, and cannot be cut to 99" in told
+    assert "[metrics.retrieval]" in told or "metrics.retrieval" in told
+
+
 def test_it_learns_to_find(pairs: Any) -> None:
     """Twelve documents: chance finds one in ten of its queries' first."""
     train(pairs, "run", "trainer.max_steps=60", "trainer.micro_batch=8", "trainer.learning_rate=0.02")

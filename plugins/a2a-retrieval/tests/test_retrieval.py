@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from a2a_core.errors import A2AError
 from a2a_core.report import Curve, Held, Note, Ranking
+from a2a_core.structures import Widths
 from a2a_core.testing.reference import ReferenceHead
 from a2a_retrieval import kept_vectors, scoring
 from a2a_retrieval.embedding import EmbeddingHead
@@ -182,8 +183,9 @@ def test_sections_name_the_best_and_the_worst_queries_with_what_they_found():
 def test_refuses_what_it_cannot_measure():
     with pytest.raises(A2AError, match="judges a head that embeds"):
         build(ReferenceHead())
+    module = EmbeddingHead().build(Widths(None, {"query": 8, "positive": 8}))
     with pytest.raises(A2AError, match="have 8 channels, and cannot be cut to 9"):
-        build(EmbeddingHead(dimension=8), dimensions=(9,))
+        Retrieval(head="both", dimensions=(8, 9)).refuse(module)
     with pytest.raises(ValueError, match="`at` names 3 more than once"):
         build(at=(3, 3))
     with pytest.raises(ValueError, match="`measures` is empty"):

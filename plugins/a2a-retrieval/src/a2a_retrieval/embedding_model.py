@@ -27,6 +27,7 @@ class Embedding(Sides):
     ) -> None:
         super().__init__(encoders, owners)
         self.pool, self.normalise = pool, normalise
+        self.width = dimension or max(widths.values())
         weighed = widths if pool == "attention" else {}
         self.scores = nn.ModuleDict({key: nn.Linear(width, 1, bias=False) for key, width in weighed.items()})
         for score in self.scores.values():

@@ -17,6 +17,7 @@ class MultiVector(Sides):
         self, encoders: Mapping[str, str], owners: Mapping[str, str], widths: Mapping[str, int], dimension: int
     ) -> None:
         super().__init__(encoders, owners)
+        self.width = dimension
         self.projections = projections(widths, dimension)
 
     def vectors(self, side: str, tokens: Tokens) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from a2a_core.components import HeadConfig, Metric, MetricConfig
 from a2a_core.errors import A2AError
@@ -12,7 +12,7 @@ from a2a_retrieval.examples import examples
 from a2a_retrieval.sides import SidesHead
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class Retrieval(MetricConfig):
@@ -49,18 +49,20 @@ class Retrieval(MetricConfig):
                 raise ValueError(f"`{name}` names {next(each for each in given if given.count(each) > 1)} more than once")
 
     def build(self, head: HeadConfig) -> Metric:
-        """One that has seen nothing; A2AError for a head that embeds nothing, or has too few channels to cut."""
+        """One that has seen nothing; A2AError for a head that embeds nothing."""
         from a2a_retrieval.measures import Measure
         from a2a_retrieval.retrieval_metric import RetrievalMetric
 
         embedding = embeds(self, head)
-        channels = getattr(head, "dimension", None)
-        for dimension in self.dimensions:
-            if channels is not None and dimension > channels:
-                raise A2AError(f"vectors of `heads.{self.head}` have {channels} channels, and cannot be cut to {dimension}")
         own = Measure(self.measures[0], 10 if 10 in self.at else self.at[0])
         measures = [own, *(found for name in self.measures for k in self.at if (found := Measure(name, k)) != own)]
         return RetrievalMetric(embedding, measures, self.dimensions, self.both_ways)
+
+    def refuse(self, head: nn.Module) -> None:
+        """Vectors that have too few channels to cut."""
+        for dimension in self.dimensions:
+            if dimension > (channels := int(cast("Any", head).width)):
+                raise A2AError(f"vectors of `heads.{self.head}` have {channels} channels, and cannot be cut to {dimension}")
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:

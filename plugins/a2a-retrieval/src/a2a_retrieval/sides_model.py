@@ -21,6 +21,9 @@ class Sides(nn.Module):
     `encoders` says whose tokens a side reads, `owners` under whose name the weights lie that embed them.
     """
 
+    width: int
+    """Channels of a vector."""
+
     def __init__(self, encoders: Mapping[str, str], owners: Mapping[str, str]) -> None:
         super().__init__()
         self.encoders, self.owners = dict(encoders), dict(owners)

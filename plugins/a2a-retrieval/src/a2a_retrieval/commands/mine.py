@@ -107,6 +107,8 @@ def mine(run: str, output: Path, runs: Path, **options: Any) -> None:
     that get fewer negatives than asked for are counted; rows that cannot be read come out as they went in, and are named.
     """
     found = folders.find(run, runs)
+    if output.suffix not in (".jsonl", ".ndjson"):
+        raise A2AError(f"{output} would hold JSON lines", hint=f"call it {output.with_suffix('.jsonl').name}")
     for file in (options["data"], options["corpus"]):
         if file is not None:
             check_file(file)
