@@ -79,6 +79,8 @@ def test_rows_behind_vectors_are_shown(make_run, tmp_path, capsys):
     assert "nobody" not in capsys.readouterr().out
     called(run.folder, tmp_path / "v.npy", "why?", "-k", 6, "--rows", tmp_path / "corpus.jsonl")
     assert "nobody knows" in capsys.readouterr().out
+    called(run.folder, tmp_path / "v.npy", "why?", "--rows", tmp_path / "queries.jsonl")
+    assert "queries.jsonl has an id of what was found" in capsys.readouterr().err
 
 
 def test_queries_come_from_lines_and_from_files(make_run, tmp_path, capsys, monkeypatch):

@@ -66,6 +66,8 @@ def search(run: str, corpus: Path, query: str, runs: Path, **options: Any) -> No
     left_out.add([*queries.bad.values(), *documents.bad])
     left_out.tell("left out")
     rows = documents.rows({place for places in hits.places.tolist() for place in places})
+    if options["rows"] is not None and not rows:
+        click.echo(f"note: no row of {options['rows']} has an id of what was found", err=True)
     for number, row in enumerate(queries.rows):
         pairs = list(zip(hits.scores[number].tolist(), hits.places[number].tolist(), strict=True))
         results = [
