@@ -146,6 +146,7 @@ def test_rows_that_share_places_are_refused(
     [
         (("trainer.micro_batch=9",), "`trainer.micro_batch`: 9 rows at once are more than the 8 of a step"),
         (("trainer.batch_size=1",), "`trainer.batch_size` = 1: loss `fit` compares the rows of a step with one another"),
+        (("trainer.evaluate_first=true", "trainer.evaluate=no"), "`evaluate_first` needs evaluations"),
         (("trainer.micro_tokens=9",), "`micro_tokens` bounds what `micro_batch` rows may come to"),
         (
             ("trainer.micro_tokens=9", "trainer.micro_batch=4", "losses.fit={use='squared', head='number'}"),

@@ -136,6 +136,8 @@ class HfTrainer(TrainerConfig):
             raise ValueError("`micro_tokens` bounds what `micro_batch` rows may come to: set that, too")
         if self.load_best and self.evaluate == "no":
             raise ValueError('`load_best` needs evaluations: set `evaluate = "epoch"` or `"steps"`')
+        if self.evaluate_first and self.evaluate == "no":
+            raise ValueError('`evaluate_first` needs evaluations: set `evaluate = "epoch"` or `"steps"`')
         if self.patience and self.evaluate == "no":
             raise ValueError('`patience` needs evaluations: set `evaluate = "epoch"` or `"steps"`')
         if self.save == "best" and self.evaluate == "no":
