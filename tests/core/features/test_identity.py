@@ -113,7 +113,7 @@ def test_arithmetic_is_what_runs() -> None:
 
 
 def test_every_option_of_every_encoder_counts_but_those_of_the_bases() -> None:
-    left_out = {"field", "freeze", "cache", "cache_dtype"}
+    left_out = {"field", "like", "optional", "freeze", "cache", "cache_dtype"}
     assert {field.name for field in attrs.fields(Pretrained)} - left_out - {"path"} == identity.options(Pretrained()).keys() - {
         "class"
     }
