@@ -170,7 +170,8 @@ class ImageTower(EncoderConfig):
         from a2a_vision.pixels import ImageProcessor
 
         whole = self.resolved()
-        return ImageProcessor(pixels(whole.preprocess, whole.config["num_channels"]), 1)
+        # a grey level here and there would part exports from those who open them, by more than vectors of one model may differ
+        return ImageProcessor(pixels(whole.preprocess, whole.config["num_channels"], exact=True), 1)
 
     def build(self) -> nn.Module:
         """The tower with random weights."""

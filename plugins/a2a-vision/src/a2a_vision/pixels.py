@@ -19,7 +19,8 @@ class Pixels:
     """Raw image -> (channels, height, width) float32.
 
     The picture is resized to `stretch`, or so that its shorter side is `edge`, or not at all (neither); then its centre is
-    cropped to `crop`, with black where it is smaller. A value v of 0 to 255 becomes (v * factor - mean) / std.
+    cropped to `crop`, with black where it is smaller. A value v of 0 to 255 becomes (v * factor - mean) / std. `exact`: without
+    the difference of a grey level, in more time.
     """
 
     def __init__(
@@ -33,12 +34,13 @@ class Pixels:
         resample: int = Image.Resampling.BICUBIC,
         factor: float = 1 / 255,
         channels: int = 3,
+        exact: bool = False,
     ) -> None:
         size = crop or stretch
         if size is None:
             raise ValueError("pictures would come out in different sizes: give a size to stretch them to, or a crop")
         self.size: Size = size
-        self.stretch, self.edge = stretch, edge
+        self.stretch, self.edge, self.exact = stretch, edge, exact
         self.resample, self.channels = Image.Resampling(resample), channels
         deviation = torch.tensor(std, dtype=torch.float64).view(-1, 1, 1)
         self.scale = (factor / deviation).float()
@@ -53,7 +55,7 @@ class Pixels:
         whole, crop = self.target(image.height, image.width), self.size
         top, left = (whole[0] - crop[0]) // 2, (whole[1] - crop[1]) // 2
         window = Window(max(top, 0), max(left, 0), min(whole[0], crop[0]), min(whole[1], crop[1]))
-        pixels = resized(image, whole, window, self.resample)
+        pixels = resized(image, whole, window, self.resample, self.exact)
         above, before = max(-top, 0), max(-left, 0)
         below, behind = crop[0] - window.height - above, crop[1] - window.width - before
         return pad(pixels, (before, behind, above, below)) if above + below + before + behind else pixels

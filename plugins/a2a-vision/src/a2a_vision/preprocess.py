@@ -128,8 +128,8 @@ def numbers(key: str, value: Any, channels: int) -> list[float]:
     return found
 
 
-def pixels(preprocess: Mapping[str, Any], channels: int) -> Pixels:
-    """What does it, for a completed table; A2AError where pictures would come out in different sizes."""
+def pixels(preprocess: Mapping[str, Any], channels: int, exact: bool = False) -> Pixels:
+    """What does it, for a completed table (`exact`: see Pixels); A2AError where pictures would come out in different sizes."""
     from a2a_vision.pixels import Pixels
 
     size = preprocess.get("size", {})
@@ -144,6 +144,7 @@ def pixels(preprocess: Mapping[str, Any], channels: int) -> Pixels:
             resample=preprocess["resample"],
             factor=preprocess["rescale_factor"],
             channels=channels,
+            exact=exact,
         )
     except ValueError as error:
         raise A2AError(f"`preprocess`: {error}") from None

@@ -104,10 +104,13 @@ def taps(source: int, target: int, start: int, count: int, resample: Image.Resam
     )
 
 
-def resized(image: Image.Image, whole: Size, window: Window, resample: Image.Resampling) -> Tensor:
-    """The window of the picture as if it had been resized to `whole`: (channels, height, width) float32 of whole numbers."""
+def resized(image: Image.Image, whole: Size, window: Window, resample: Image.Resampling, exact: bool = False) -> Tensor:
+    """The window of the picture as if it had been resized to `whole`: (channels, height, width) float32 of whole numbers.
+
+    `exact`: by Pillow itself, to the last grey level, in twice the time.
+    """
     if (image.height, image.width) != whole:
-        if resample in KERNELS and rows_first(image, whole):
+        if resample in KERNELS and rows_first(image, whole) and not exact:
             return resampled(image, whole, window, resample)
         image = image.resize((whole[1], whole[0]), resample)
     right, bottom = window.left + window.width, window.top + window.height
