@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from a2a_core.gathering import all_rows
 from a2a_retrieval import scoring
 from a2a_retrieval.own_documents import offered, paired
-from a2a_retrieval.scoring import full_precision, wide
+from a2a_retrieval.scoring import full_precision, unit, wide
 
 
 class CoSentLoss(nn.Module):
@@ -29,7 +28,7 @@ class CoSentLoss(nn.Module):
     def forward(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Without scored rows, a 0 that depends on the outputs."""
         with full_precision(outputs["query"]):
-            query, positive = (F.normalize(wide(outputs[side]), dim=-1, eps=1e-6) for side in ("query", "positive"))
+            query, positive = (unit(wide(outputs[side])) for side in ("query", "positive"))
             masks = outputs["query_mask"], outputs["positive_mask"][:, None]
             cosines = scoring.own(query, masks[0], positive[:, None], masks[1])[:, 0]
             own = paired(outputs) & targets["score"].isfinite()

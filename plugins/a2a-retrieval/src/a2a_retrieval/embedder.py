@@ -14,9 +14,9 @@ from a2a_core.evaluate import moved
 from a2a_core.inference import Trained, precision
 from a2a_core.structures import Item, Row
 from a2a_retrieval.multi_vector import MultiVectorHead
+from a2a_retrieval.scoring import unit
 from a2a_retrieval.side_reading import SIDES, Buffer, SideReading, head_of, weight
 from a2a_retrieval.sides import SidesHead
-from a2a_retrieval.sides_model import unit
 
 CPU, GPU = (1024, 1 << 24), (1 << 16, 1 << 28)
 """Padded tokens, and bytes of processed media, of a batch: on a CPU so few that what layers make of them stays in its cache."""
@@ -66,17 +66,10 @@ class Embedder:
         self.device = next(trained.model.parameters()).device
         tokens, self.bytes = CPU if self.device.type == "cpu" else GPU
         self.tokens, self.items = batch_tokens or tokens, batch_size or tokens
-        self.full = self.dimension = 0
-        self.full = self.width()
+        self.full = int(self.module.width)
         if dimension is not None and dimension > self.full:
             raise A2AError(f"vectors of {dimension} numbers are asked for, and those of head `{self.head}` have {self.full}")
         self.dimension = dimension or self.full
-
-    def width(self) -> int:
-        """Numbers of a whole vector."""
-        reading = self.reading("positive")
-        found, _ = self.computed([reading.medium.processor.dummy()], reading)
-        return int(found.shape[-1])
 
     def reading(self, side: str, field: str = "") -> SideReading:
         """How rows are read for a side."""
@@ -121,7 +114,7 @@ class Embedder:
             with precision(self.trained):
                 found = self.module.vectors(reading.side, self.trained.model.tokens(reading.key, tensors))
             vectors, mask = found if self.late else (found, None)
-            vectors = vectors[..., : self.dimension or None].float()
+            vectors = vectors[..., : self.dimension].float()
             if self.normalise and self.dimension < self.full:
                 vectors = unit(vectors)
             return (vectors, None) if mask is None else (vectors[mask].cpu(), mask.sum(1).cpu())

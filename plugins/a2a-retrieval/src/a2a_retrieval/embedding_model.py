@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from a2a_core.structures import Tokens
-from a2a_retrieval.scoring import wide
-from a2a_retrieval.sides_model import Sides, projected, projections, unit
+from a2a_retrieval.scoring import unit, wide
+from a2a_retrieval.sides_model import Sides, projected, projections
 
 
 class Embedding(Sides):

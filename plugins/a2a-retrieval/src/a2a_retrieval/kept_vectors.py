@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
+
+from a2a_retrieval.scoring import unit
 
 Floats = NDArray[np.float32]
 LIMIT = 2**30
@@ -105,7 +106,8 @@ class Cut:
         found = torch.from_numpy(self.array[self.order[rows]])
         if self.shape[1] == found.shape[1]:
             return found
-        return F.normalize(found[:, : self.shape[1]], dim=-1) if self.unit else found[:, : self.shape[1]]
+        cut = found[:, : self.shape[1]]
+        return unit(cut) if self.unit else cut
 
 
 def in_order(kept: KeptVectors, order: NDArray[np.int64], width: int, unit: bool) -> tuple[Cut, NDArray[np.int64]]:

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from a2a_core.errors import A2AError
 from a2a_retrieval.matryoshka import too_wide
 from a2a_retrieval.own_documents import SIDES
-from a2a_retrieval.scoring import wide
+from a2a_retrieval.scoring import unit, wide
 
 
 class MatryoshkaLoss(nn.Module):
@@ -44,5 +43,5 @@ class MatryoshkaLoss(nn.Module):
         found = dict(outputs)
         for name in (f"{prefix}{side}" for prefix in prefixes for side in SIDES):
             vectors = wide(outputs[name][..., :size])
-            found[name] = F.normalize(vectors, dim=-1, eps=1e-6) if self.normalise else vectors
+            found[name] = unit(vectors) if self.normalise else vectors
         return found

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from a2a_core.structures import Tokens
-from a2a_retrieval.sides_model import Sides, projected, projections, unit
+from a2a_retrieval.scoring import unit
+from a2a_retrieval.sides_model import Sides, projected, projections
 
 
 class MultiVector(Sides):

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from a2a_retrieval import maxsim
 
@@ -37,3 +38,8 @@ def full_precision(tensor: Tensor) -> AbstractContextManager[None]:
 def wide(tensor: Tensor) -> Tensor:
     """In float32, or float64 if it is."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Of length 1; what is 0 stays so."""
+    return F.normalize(vectors, dim=-1, eps=1e-6)

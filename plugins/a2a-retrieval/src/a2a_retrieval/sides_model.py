@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from a2a_core.errors import A2AError
 from a2a_core.structures import Fused, Tokens
@@ -72,8 +71,3 @@ def projected(vectors: Tensor, owner: str, by: nn.ModuleDict) -> Tensor:
         return wide(vectors)
     layer: Any = by[owner]
     return wide(layer(vectors.to(layer.weight.dtype)))
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Of length 1; what is 0 stays so."""
-    return F.normalize(vectors, dim=-1, eps=1e-6)

@@ -12,7 +12,7 @@ from a2a_retrieval import scoring
 from a2a_retrieval.answers import everywhere, ids, known
 from a2a_retrieval.in_batch_model import InBatch
 from a2a_retrieval.own_documents import SIDES, judged
-from a2a_retrieval.scoring import full_precision, wide
+from a2a_retrieval.scoring import full_precision, unit, wide
 from a2a_retrieval.step_documents import to_documents, to_queries
 
 
@@ -34,7 +34,7 @@ class TripletLoss(InBatch):
         self.watch()
         with full_precision(outputs["query"]):
             if self.distance == "cosine":
-                outputs = {**outputs, **{side: F.normalize(wide(outputs[side]), dim=-1, eps=1e-6) for side in SIDES}}
+                outputs = {**outputs, **{side: unit(wide(outputs[side])) for side in SIDES}}
             own, there = judged(outputs, self.own)
             if self.mining == "given":
                 each = self.mined(own[:, 1:], own[:, :1], there[:, 1:])
