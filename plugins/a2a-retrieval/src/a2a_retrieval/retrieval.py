@@ -9,7 +9,7 @@ from a2a_core.components import HeadConfig, Metric, MetricConfig
 from a2a_core.errors import A2AError
 from a2a_core.options import option
 from a2a_retrieval.examples import examples
-from a2a_retrieval.sides import SidesHead
+from a2a_retrieval.sides import embeds
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -79,13 +79,3 @@ class Retrieval(MetricConfig):
         relevant = torch.stack([targets["positive_id"], targets["positive_id"][0] * outputs["positive_mask"]], 1)
         judged = {"relevant": relevant, "relevance": torch.tensor([[1.0, 2.0]]).repeat(size, 1)}
         return head, outputs, targets | judged | {"query_name": names.byte(), "positive_name": names.flip(1).byte()}
-
-
-def embeds(metric: MetricConfig, head: HeadConfig) -> SidesHead:
-    """The head that a metric judges; A2AError where it embeds nothing."""
-    if not isinstance(head, SidesHead):
-        raise A2AError(
-            f"the metric `{metric.name}` judges a head that embeds queries and documents (`embedding`, `multi-vector`), and "
-            f"`heads.{metric.head}` is `{head.name}`"
-        )
-    return head

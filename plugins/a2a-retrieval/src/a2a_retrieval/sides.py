@@ -8,7 +8,7 @@ from typing import Any, Self, cast
 
 import attrs
 
-from a2a_core.components import Column, EncoderConfig, HeadConfig, RecordingConfig
+from a2a_core.components import Column, EncoderConfig, HeadConfig, LossConfig, MetricConfig, RecordingConfig
 from a2a_core.errors import A2AError, suggest
 from a2a_core.options import option
 from a2a_core.structures import Widths
@@ -98,6 +98,16 @@ class SidesHead(HeadConfig):
         if not self.negatives:
             return [row | {"teacher_scores": [0.9]} for row in rows]
         return [row | {self.negatives: ["a yard"], "teacher_scores": [0.9, 0.1]} for row in rows]
+
+
+def embeds(judge: LossConfig | MetricConfig, head: HeadConfig) -> SidesHead:
+    """The head that a loss or a metric judges; A2AError where it embeds nothing."""
+    if not isinstance(head, SidesHead):
+        raise A2AError(
+            f"the {judge.kind} `{judge.name}` judges a head that embeds queries and documents (`embedding`, `multi-vector`), "
+            f"and `heads.{judge.head}` is `{head.name}`"
+        )
+    return head
 
 
 def named(column: Column) -> str:

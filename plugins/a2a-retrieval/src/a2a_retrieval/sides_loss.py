@@ -10,7 +10,7 @@ from a2a_core.components import HeadConfig, LossConfig
 from a2a_core.errors import A2AError
 from a2a_retrieval.examples import example_inputs, examples
 from a2a_retrieval.multi_vector import MultiVectorHead
-from a2a_retrieval.sides import SidesHead
+from a2a_retrieval.sides import embeds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,12 +21,7 @@ class SidesLoss(LossConfig):
 
     def sides_of(self, head: HeadConfig) -> dict[str, str]:
         """The head's sides; A2AError where it has none."""
-        if not isinstance(head, SidesHead):
-            raise A2AError(
-                f"the loss `{self.name}` judges a head that embeds queries and documents (`embedding`, `multi-vector`), and "
-                f"`heads.{self.head}` is `{head.name}`"
-            )
-        return head.sides()
+        return embeds(self, head).sides()
 
     def sides_with_negatives(self, head: HeadConfig) -> dict[str, str]:
         """The same, negatives among them; A2AError where it reads none."""

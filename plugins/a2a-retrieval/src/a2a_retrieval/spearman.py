@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from a2a_core.components import HeadConfig, Metric, MetricConfig
 from a2a_retrieval.examples import examples
-from a2a_retrieval.retrieval import embeds
+from a2a_retrieval.sides import embeds
 
 if TYPE_CHECKING:
     from torch import Tensor
