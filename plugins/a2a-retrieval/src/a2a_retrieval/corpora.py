@@ -8,8 +8,8 @@ from a2a_core.data import BadRow
 from a2a_core.errors import A2AError
 from a2a_core.structures import Row
 from a2a_retrieval.embedder import Embedded, Embedder, unheard
-from a2a_retrieval.exact import Found
-from a2a_retrieval.searching import nearest, nearest_of_blocks
+from a2a_retrieval.exact import Found, nearest
+from a2a_retrieval.searching import nearest_of_blocks
 from a2a_retrieval.side_reading import SideReading, row_id
 from a2a_retrieval.vectors import Vectors
 

@@ -60,7 +60,7 @@ class Embedder:
     ) -> None:
         self.trained, self.head = trained, head_of(trained, head)
         self.config = cast("SidesHead", trained.model.parts.heads[self.head])
-        self.module: Any = trained.model.heads[self.head]
+        self.module = cast("Any", trained.model.heads[self.head])
         self.late = isinstance(self.config, MultiVectorHead)
         self.normalise = bool(getattr(self.config, "normalise", True))
         self.device = next(trained.model.parameters()).device

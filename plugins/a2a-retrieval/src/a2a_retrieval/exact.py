@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from a2a_core.errors import RunFailed
 
@@ -31,6 +32,12 @@ class Found(NamedTuple):
     places: Tensor
     """(Q, min(k, documents)) int64: which document."""
 
+    def joined(self, other: Found, start: int, k: int) -> Found:
+        """The k best of both, of equal scores those here first; the other's places begin at `start`."""
+        scores, order = torch.cat([self.scores, other.scores], 1).sort(dim=1, descending=True, stable=True)
+        places = torch.cat([self.places, other.places + start], 1).gather(1, order)
+        return Found(scores[:, :k], places[:, :k])
+
 
 class Leaders:
     """The k best of each query among the scores that were added."""
@@ -44,12 +51,25 @@ class Leaders:
     def add(self, scores: Tensor, start: int) -> None:
         """(Q, M) scores of documents from place `start` on, all behind those that came before."""
         behind = self.found.scores[:, -1] if self.found.scores.shape[1] == self.k else None
-        values, places = best(scores, self.k, behind)
-        if not values.shape[1]:
-            return
-        values, places = torch.cat([self.found.scores, values], 1), torch.cat([self.found.places, places + start], 1)
-        values, order = values.sort(dim=1, descending=True, stable=True)
-        self.found = Found(values[:, : self.k], places.gather(1, order)[:, : self.k])
+        found = best(scores, self.k, behind)
+        if found.scores.shape[1]:
+            self.found = self.found.joined(found, start, self.k)
+
+
+def nearest(queries: Tensor, query_lengths: Tensor | None, documents: Any, lengths: Sequence[int] | None, k: int) -> Found:
+    """The k best documents of each query: of vectors (Q, D) and (N, D), or flat ones (…, D) with how many each row has."""
+    if query_lengths is None or lengths is None:
+        return top(queries, documents, k)
+    parts = queries.split(query_lengths.tolist())
+    nothing = queries.new_zeros(0, 0, queries.shape[1]), query_lengths.new_zeros(0, 0)
+    return top_late(*(side_by_side(parts) if parts else nothing), documents, lengths, k)
+
+
+def side_by_side(several: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Vectors of items (T, D) each as (N, T, D), zeros behind, and which are real (N, T)."""
+    lengths = torch.tensor([len(each) for each in several])
+    values = pad_sequence(list(several), batch_first=True)
+    return values, (torch.arange(values.shape[1]) < lengths[:, None]).to(values.device)
 
 
 def top(queries: Tensor, documents: Any, k: int) -> Found:

@@ -13,9 +13,8 @@ from torch import Tensor
 from a2a_core.errors import A2AError
 from a2a_retrieval import scoring
 from a2a_retrieval.embedder import Embedded
-from a2a_retrieval.exact import Found
+from a2a_retrieval.exact import Found, nearest
 from a2a_retrieval.pairs import content
-from a2a_retrieval.searching import nearest
 from a2a_retrieval.side_reading import SideReading, row_id
 
 AT_ONCE = 64

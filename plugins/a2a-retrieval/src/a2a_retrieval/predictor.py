@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from a2a_core import runs
 from a2a_core.errors import A2AError
@@ -18,9 +17,9 @@ from a2a_core.structures import Row
 from a2a_retrieval import scoring
 from a2a_retrieval.corpora import VectorCorpus
 from a2a_retrieval.embedder import Embedded, Embedder
-from a2a_retrieval.exact import Found
+from a2a_retrieval.exact import Found, nearest, side_by_side
 from a2a_retrieval.fingerprint import refuse_other
-from a2a_retrieval.searching import nearest, whole
+from a2a_retrieval.searching import whole
 from a2a_retrieval.side_reading import SIDES
 from a2a_retrieval.vectors import open_vectors
 
@@ -130,9 +129,7 @@ def padded(vectors: Vectors) -> tuple[Tensor, Tensor]:
     """(N, D), or (N, T, D), and what is real of it."""
     if isinstance(vectors, Tensor):
         return vectors, torch.ones(len(vectors), dtype=torch.bool)
-    lengths = torch.tensor([len(each) for each in vectors])
-    values = pad_sequence(vectors, batch_first=True)
-    return values, torch.arange(values.shape[1]) < lengths[:, None]
+    return side_by_side(vectors)
 
 
 def hits(found: Found, ids: Sequence[str] | None) -> list[list[Hit]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from a2a_core.errors import A2AError
 from a2a_core.report import Answer, Curve, Held, Note, Question, Ranking, Section
-from a2a_retrieval.exact import Found, top, top_late
+from a2a_retrieval.exact import Found, nearest
 from a2a_retrieval.kept_vectors import KeptVectors, in_order
 from a2a_retrieval.measures import Measure, padded, values
 from a2a_retrieval.sides import SidesHead
@@ -157,14 +157,8 @@ class RetrievalMetric:
         most = max(measure.k or len(order) for measure in self.measures)
         for start in range(0, len(queries), QUERIES):
             cut, lengths = in_order(asking, np.array(queries[start : start + QUERIES]), width, unit)
-            vectors = cut[:].to(self.device)
-            if self.late:
-                split = vectors.split(lengths.tolist())
-                asked = torch.nn.utils.rnn.pad_sequence(list(split), batch_first=True)
-                mask = torch.arange(asked.shape[1]) < torch.from_numpy(lengths)[:, None]
-                found = top_late(asked, mask.to(self.device), documents, sizes.tolist(), most)
-            else:
-                found = top(vectors, documents, most)
+            late = (torch.from_numpy(lengths), sizes.tolist()) if self.late else (None, None)
+            found = nearest(cut[:].to(self.device), late[0], documents, late[1], most)
             yield start, Found(found.scores.cpu(), found.places.cpu())
 
     def missing(self, way: Way, queries: list[int], judged: list[Mapping[int, float]]) -> int:
