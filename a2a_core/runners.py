@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
     from a2a_core.errors import Problem
+    from a2a_core.holding import Holding
     from a2a_core.job import Job, Result
+    from a2a_core.model import A2AModel
     from a2a_core.recipe import Recipe
 
 
@@ -69,6 +71,13 @@ class BackendConfig(Component):
 
     kind = "backend"
 
+    def misfits(self, recipe: Recipe) -> Iterable[tuple[str, Problem]]:
+        """Its keys that do not fit the recipe's other tables, each with why; asked where a recipe is read for a run."""
+        return ()
+
+    def refuse(self, recipe: Recipe, model: nn.Module) -> None:
+        """A2AError for a model that it cannot carry; runs on the meta device, too."""
+
     def joined(self) -> bool:
         """This process is a rank already (the only one, or one that torchrun started)."""
         return True
@@ -82,6 +91,12 @@ class BackendConfig(Component):
     def arguments(self) -> Mapping[str, Any]:
         """What it sets of transformers' TrainingArguments."""
         return {}
+
+    def holding(self, model: A2AModel, accelerator: Any) -> Holding:
+        """How it holds the model over the ranks, under accelerate's Accelerator; this one: whole on each."""
+        from a2a_core.holding import Holding
+
+        return Holding(model, accelerator)
 
     def verify(self, state: Mapping[str, Any]) -> None:
         """Compare what runs (`world_size`, `device`, `distributed_type`, `wrapper`) with what was asked for; RunFailed."""

@@ -169,6 +169,8 @@ def planned(recipe: Recipe, model: A2AModel, problems: Problems, whole: bool) ->
         trainable(model)
     with problems.kept("trainer"):
         recipe.trainer.refuse(recipe, model)
+    with problems.kept("backend"):
+        recipe.backend.refuse(recipe, model)
     with (problems if whole else Problems(problems.tree)).kept("trainer"):  # a group may be for a part that was left out
         grouped = dict(recipe.trainer.grouped(model))
     with problems.kept("trainer"):

@@ -199,15 +199,16 @@ def senseless(tree: Node, catalog: Catalog) -> Iterator[Problem]:
 
 
 def misfits(recipe: Recipe, tree: Node) -> Iterator[Problem]:
-    """What heads have to say of the encoders that they read, and the trainer of the other tables, where their keys stand."""
+    """What heads have to say of the encoders they read, trainer and backend of the other tables, where their keys stand."""
     for key, head in recipe.heads.items():
         try:
             head.knowing(recipe.encoders)
         except A2AError as error:
             yield from (attrs.evolve(problem, origin=tree["heads"][key].key) for problem in error.problems)
-    for key, problem in recipe.trainer.misfits(recipe):
-        node = tree.get("trainer", key) or tree.get("trainer")
-        yield problem if node is None else attrs.evolve(problem, origin=node.at)
+    for table, part in (("trainer", recipe.trainer), ("backend", recipe.backend)):
+        for key, problem in part.misfits(recipe):
+            node = tree.get(table, key) or tree.get(table)
+            yield problem if node is None else attrs.evolve(problem, origin=node.at)
 
 
 def absent(tree: Node) -> Iterator[Problem]:
