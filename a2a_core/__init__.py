@@ -19,7 +19,7 @@ from a2a_core.components import (
 )
 from a2a_core.errors import A2AError, Problem, RunFailed
 from a2a_core.hookspecs import hookimpl
-from a2a_core.options import Options, option
+from a2a_core.options import Location, Options, option
 from a2a_core.structures import (
     Batch,
     Fused,
@@ -52,6 +52,7 @@ __all__ = [
     "FusionConfig",
     "HeadConfig",
     "Item",
+    "Location",
     "LossConfig",
     "Medium",
     "Metric",

@@ -20,6 +20,10 @@ BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
 METADATA = "a2a"
 
 
+class Location(str):
+    """A path, or a URL such as `https://…`; in a recipe, a relative path is relative to the folder of its file."""
+
+
 @attrs.frozen(slots=False)
 class Doc:
     """What `option` keeps about one key."""

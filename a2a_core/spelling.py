@@ -7,7 +7,7 @@ import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from a2a_core.options import Component, Options
+from a2a_core.options import Component, Location, Options
 
 SCALARS: dict[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
@@ -15,6 +15,7 @@ SCALARS: dict[Any, tuple[str, str]] = {
     bool: ("true or false", "booleans"),
     str: ("a string", "strings"),
     Path: ("a path", "paths"),
+    Location: ("a path or a URL", "paths or URLs"),
     Any: ("anything", "values"),
 }
 """Type -> one of it, several of it."""

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 import attrs
 
 from a2a_core.components import KINDS
-from a2a_core.options import Component, doc
+from a2a_core.options import Component, Location, doc
 from a2a_core.plugins import Catalog
 from a2a_core.recipe.layers import DEFAULTS
 from a2a_core.recipe.recipe import Recipe
@@ -22,6 +22,7 @@ SIMPLE: dict[Any, dict[str, Any]] = {
     bool: {"type": "boolean"},
     str: {"type": "string"},
     Path: {"type": "string", "minLength": 1},
+    Location: {"type": "string", "minLength": 1},
     Any: {},
 }
 BOUND = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}

@@ -14,7 +14,7 @@ from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from a2a_core.errors import A2AError, Problem, suggest
-from a2a_core.options import Component, Doc, Options, doc, within
+from a2a_core.options import Component, Doc, Location, Options, doc, within
 from a2a_core.plugins import Catalog
 from a2a_core.recipe.reading import utf8
 from a2a_core.recipe.tree import Node, Setting
@@ -108,6 +108,13 @@ def path(node: Node, _: Any) -> Path:
     return made
 
 
+def location(node: Node, _: Any) -> Location:
+    """A URL as it is, a path as `path` has it."""
+    value = node.value
+    url = isinstance(value, str) and "://" in value
+    return Location(value if url else path(node, _))
+
+
 def choice(node: Node, wanted: Any) -> Any:
     """One of a few values, of exactly its type."""
     allowed: dict[Any, Any] = choices(wanted) or {}
@@ -137,6 +144,7 @@ class Structurer:
         for wanted, accepted in ((int, (int,)), (float, (float, int)), (bool, (bool,)), (str, (str,))):
             conv.register_structure_hook(wanted, scalar(wanted, accepted))
         conv.register_structure_hook(Path, path)
+        conv.register_structure_hook(Location, location)
         conv.register_structure_hook_func(lambda wanted: wanted is Any, anything)
         conv.register_structure_hook_func(lambda wanted: choices(wanted) is not None, choice)
         conv.register_structure_hook_func(lambda wanted: members(wanted) is not None, self.union)
@@ -331,7 +339,8 @@ def resembles(value: Any, wanted: Any) -> bool:
         return isinstance(value, dict)
     if (several := choices(wanted)) is not None:
         return any(type(each) is type(value) for each in several)
-    accepted: dict[Any, tuple[type, ...]] = {int: (int,), float: (float, int), bool: (bool,), str: (str,), Path: (str,)}
+    accepted: dict[Any, tuple[type, ...]] = {int: (int,), float: (float, int), bool: (bool,)}
+    accepted |= dict.fromkeys((str, Path, Location), (str,))
     return wanted is Any or type(value) in accepted.get(wanted, ())
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from a2a_core import *
-from a2a_core.options import Options
+from a2a_core.options import Location, Options
 
 
 class Mode(enum.Enum):
@@ -41,6 +41,7 @@ class Rows(SourceConfig):
     name = "rows"
     path: Path = option("where they lie", exists=True)
     more: tuple[Path, ...] = option("others", default=(), exists=True)
+    urls: Location | list[Location] = option("elsewhere", default=[])
 
     def build(self): ...
 

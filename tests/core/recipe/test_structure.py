@@ -162,6 +162,16 @@ def test_paths_are_relative_to_their_file(load, write) -> None:
     assert recipe.data["train"].more == (Path("/x"), here / "y")
 
 
+def test_a_url_stays_as_it_is(load, problems) -> None:
+    text = '[data.train]\nuse = "rows"\npath = "train.jsonl"\nurls = '
+    urls = ["https://host/a//b?c={0..9}", "s3://bucket/x-*.tar"]
+    assert load(f"{text}{urls}".replace("'", '"')).recipe.data["train"].urls == urls
+    assert load(text + '"{a,b}/*.tar"').recipe.data["train"].urls == str(Path.cwd() / "{a,b}/*.tar")
+    assert problems(text + "3") == [
+        "4: `data.train.urls` must be a path or a URL or a list of paths or URLs, got an integer, 3"
+    ]
+
+
 def test_a_broken_rule_of_a_plugin_is_its_own_fault(make_plugin, write, acme) -> None:
     from a2a_core.plugins import Catalog
     from a2a_core.recipe import load_recipe
