@@ -2,10 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +107,31 @@ class Workplace:
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
+    def in_turn(self, *trainings: Sequence[str], ranks: int = 2, seconds: float = 600) -> None:
+        """Each training of `a2a train` on so many ranks, one after another in the same processes; none may hang."""
+        plan = self.folder / "plan.json"
+        plan.write_text(json.dumps([(free_port(), ["train", *words]) for words in trainings]))
+        command = [sys.executable, str(Path(__file__).with_name("in_turn.py")), str(plan)]
+        given = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(ranks), "MASTER_ADDR": "localhost"}
+        logs = [self.folder / f"rank-{rank}.log" for rank in range(ranks)]
+        started = []
+        for rank, log in enumerate(logs):
+            env = {**given, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)}
+            with log.open("wb") as file:
+                started.append(subprocess.Popen(command, cwd=self.folder, env=env, stdout=file, stderr=subprocess.STDOUT))
+        try:
+            codes = [process.wait(seconds) for process in started]
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+        assert codes == [0] * ranks, "\n".join(log.read_text() for log in logs)
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """What a run recorded of its training."""
+        lines = (self.folder / name / "metrics.jsonl").read_text().splitlines()
+        return [record for record in map(json.loads, lines) if record["split"] == "train"]
+
     def rows(self, name: str = "train") -> list[dict[str, object]]:
         return [json.loads(line) for line in (self.folder / f"{name}.jsonl").read_text().splitlines()]
 
@@ -115,6 +142,14 @@ class Workplace:
         text = self.recipe.read_text()
         assert old in text, old
         self.recipe.write_text(text.replace(old, new, 1))
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        port: int = taken.getsockname()[1]
+        return port
 
 
 @pytest.fixture(scope="session")
