@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from a2a_core.data import Collate
     from a2a_core.export import Exporter
     from a2a_core.model import A2AModel
+    from a2a_core.streams import Stream
 
 Column = Callable[[str], Iterable[Any]]
 """A field's values in the training rows."""
@@ -45,9 +46,11 @@ class SourceConfig(Component):
     """Where rows come from: `[data.<split>]`."""
 
     kind = "source"
+    streams: ClassVar[bool] = False
+    """It builds a Stream: rows without a length, that are read in their order and never by index."""
 
     @abstractmethod
-    def build(self) -> Rows:
+    def build(self) -> Rows | Stream:
         """Open the rows; A2AError when there are none or the file is not there."""
 
     def canonical(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from a2a_core.components import EncoderConfig, RecordingConfig
 from a2a_core.errors import A2AError, LeftOut, Unwanted
+from a2a_core.structures import BadRow as BadRow
 from a2a_core.structures import Batch, Item, Medium, Processor, Row, Sample, Segment, TargetProcessor, Text
 
 if TYPE_CHECKING:
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from a2a_core.recipe import Parts
 
 BLANK = Sample(Row({}, "", Path(), ""), {}, {})
-
-
-class BadRow(NamedTuple):
-    """A row that is not used: it could not be processed, the recipe leaves such rows out, or lets no run go on with one."""
-
-    row: Row
-    reason: str
-    kind: Literal["bad", "left out", "unwanted"] = "bad"
 
 
 Read = Callable[[Row, Mapping[str, Sequence[Item]]], Text]

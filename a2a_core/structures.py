@@ -35,6 +35,14 @@ class Row(NamedTuple):
     """`train.jsonl:17`, for messages."""
 
 
+class BadRow(NamedTuple):
+    """A row that is not used: it could not be processed, the recipe leaves such rows out, or lets no run go on with one."""
+
+    row: Row
+    reason: str
+    kind: Literal["bad", "left out", "unwanted"] = "bad"
+
+
 class Segment(NamedTuple):
     """A stretch of a recording, in seconds from its beginning; what a processor is given where a row names one."""
 

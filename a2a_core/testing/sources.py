@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from a2a_core.components import Rows, SourceConfig
+from a2a_core.components import SourceConfig
 from a2a_core.structures import Row
 from a2a_core.testing.check import attempt, expect, fail
 from a2a_core.testing.subject import Subject
@@ -29,11 +29,11 @@ class SourceSubject(Subject[SourceConfig]):
             self.rows[0]
 
     @cached_property
-    def rows(self) -> Rows:
+    def rows(self) -> Any:
         """Opened once."""
         config = self.config
         with attempt("build() of what `tiny(folder)` gives", remedy=f"give the class\n{TINY}"):
-            rows = config.build()
+            rows: Any = config.build()
             count = len(rows)
         if count < 2:
             text = f"`{self.cls.__name__}.tiny(folder)` has {count} rows; at least two are compared"
@@ -87,7 +87,7 @@ def same_index_same_row(subject: SourceSubject) -> None:
     count = len(subject.rows)
     first = [subject.rows[index] for index in range(count)]
     with attempt("build(), a second time"):
-        again = subject.config.build()
+        again: Any = subject.config.build()
     expect(len(again) == count, f"opened again it has {len(again)} rows, before {count}")
     for what, rows in (("asked for again", subject.rows), ("opened again", again)):
         for index in reversed(range(count)):
@@ -107,7 +107,7 @@ def indices_work(subject: SourceSubject) -> None:
 
     for index in (np.int64(1), np.int32(0)):
         with attempt(f"rows[{type(index).__name__}({index})]", remedy="operator.index(index)"):
-            row = subject.rows[index]  # type: ignore[index]
+            row = subject.rows[index]
         expect(row == subject.rows[int(index)], f"rows[{type(index).__name__}({index})] is another row than rows[{index}]")
     count = len(subject.rows)
     try:
