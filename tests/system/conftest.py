@@ -127,10 +127,10 @@ class Workplace:
                 process.wait()
         assert codes == [0] * ranks, "\n".join(log.read_text() for log in logs)
 
-    def history(self, name: str) -> list[dict[str, Any]]:
-        """What a run recorded of its training."""
+    def history(self, name: str, split: str | None = "train") -> list[dict[str, Any]]:
+        """What a run recorded of its training, of the evaluations of a split, or of everything."""
         lines = (self.folder / name / "metrics.jsonl").read_text().splitlines()
-        return [record for record in map(json.loads, lines) if record["split"] == "train"]
+        return [record for record in map(json.loads, lines) if split in (None, record["split"])]
 
     def rows(self, name: str = "train") -> list[dict[str, object]]:
         return [json.loads(line) for line in (self.folder / f"{name}.jsonl").read_text().splitlines()]
