@@ -199,8 +199,7 @@ class A2AModel(PreTrainedModel):
             real = media["row"].shape[0]
             anchors.append(tokens.values[:0].sum())
             encoded[key] = Tokens(tokens.values[:real], tokens.mask[:real], media["row"], media["slot"], media["slots"])
-        zero = next(self.parameters()).new_zeros((), dtype=torch.float32)
-        return encoded, torch.stack([zero, *(anchor.float() for anchor in anchors)]).sum()
+        return encoded, torch.stack([anchor.float() for anchor in anchors]).sum() if anchors else torch.zeros(())
 
     def encoder(self, key: str) -> nn.Module:
         """An encoder's module, which it may share with others."""
