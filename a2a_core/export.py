@@ -68,20 +68,23 @@ def placed(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def export(model: A2AModel, folder: Path) -> None:
-    """Write the model to `folder`; RunFailed when what was read back is not what was to be written."""
+def export(model: A2AModel, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write the model to `folder`; RunFailed when what was read back is not what was to be written.
+
+    `state` is its state where the model does not have all of it on this rank.
+    """
     with placed(folder) as partial:
-        model.save_pretrained(partial)
-        verify(model, partial)
+        model.save_pretrained(partial, state_dict=None if state is None else dict(state))  # it empties what it writes
+        verify(model, partial, state)
 
 
-def verify(model: A2AModel, folder: Path) -> None:
+def verify(model: A2AModel, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
     """Every tensor of the model's state is in the files once (tied ones under one name), bit for bit, and nothing else is."""
     written: dict[str, Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             written |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    refuse_other(model.state_dict(), written, folder, set(model.all_tied_weights_keys))
+    refuse_other(model.state_dict() if state is None else state, written, folder, set(model.all_tied_weights_keys))
 
 
 def refuse_other(state: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path, tied: Collection[str] = ()) -> None:

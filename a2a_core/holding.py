@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from a2a_core.errors import RunFailed
 
@@ -49,9 +50,9 @@ class Holding:
         self.wrapped: nn.Module = model
         self.optimizer: Optimizer | None = None
 
-    def wrap(self, model: nn.Module) -> nn.Module | None:
-        """The model, sharded, before its optimizer is prepared; None leaves it to accelerate."""
-        return None
+    def wrap(self) -> bool:
+        """Shard the model in place, before its optimizer is made; False leaves it whole, or to accelerate."""
+        return False
 
     def begin(self, wrapped: nn.Module, optimizer: Any) -> None:
         """All is wrapped: before `restore`, and before the first step."""
@@ -89,10 +90,11 @@ class Holding:
     # weights ------------------------------------------------------------------------------------------------------------
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the model's state, whole and on the CPU, on the first rank; nothing on the others."""
+        """The model's state, whole and on the CPU, on the first rank; nothing on the others. It may be the model's own."""
         if not first_rank():
             return {}
-        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.model.state_dict().items()}
+        moved: dict[int, Tensor] = {}  # tied tensors stay one
+        return {name: moved.setdefault(each.data_ptr(), each.cpu()) for name, each in self.model.state_dict().items()}
 
     def load_weights(self, state: Mapping[str, Tensor]) -> None:
         """Take over whole tensors, which every rank has."""
@@ -111,8 +113,9 @@ class Holding:
     # the optimizer's state ----------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """The optimizer's state as `<parameter>.<key>`: tensors, DTensors where they are sharded, or plain numbers."""
-        return {f"{name}.{key}": value for name, held in self._held() for key, value in held.items()}
+        """The optimizer's state as `<parameter>.<key>`: DTensors where they are sharded; what is whole, on one rank alone."""
+        found = {f"{name}.{key}": value for name, held in self._held() for key, value in held.items()}
+        return {name: value for name, value in found.items() if first_rank() or isinstance(value, DTensor)}
 
     def _held(self) -> Iterator[tuple[str, dict[str, Any]]]:
         assert self.optimizer is not None

@@ -205,9 +205,9 @@ def misfits(recipe: Recipe, tree: Node) -> Iterator[Problem]:
             head.knowing(recipe.encoders)
         except A2AError as error:
             yield from (attrs.evolve(problem, origin=tree["heads"][key].key) for problem in error.problems)
-    for table, part in (("trainer", recipe.trainer), ("backend", recipe.backend)):
+    for name, part in (("trainer", recipe.trainer), ("backend", recipe.backend)):
         for key, problem in part.misfits(recipe):
-            node = tree.get(table, key) or tree.get(table)
+            node = tree.get(name, key) or tree.get(name)
             yield problem if node is None else attrs.evolve(problem, origin=node.at)
 
 

@@ -73,7 +73,7 @@ def arguments(config: HfTrainer, job: Job, splits: Mapping[str, Any], best: str,
         "eval_on_start": config.evaluate_first and evaluating != "no" and job.resume is None,
         "save_strategy": config.save if evaluating != "no" or config.save != "best" else "epoch",
         "save_steps": config.save_every,
-        "save_total_limit": config.keep_last or None,
+        "save_total_limit": None,  # the best ones are kept, too: see a2a_hf.keeping
         "load_best_model_at_end": config.load_best and evaluating != "no",
         "metric_for_best_model": best if evaluating != "no" else None,
         "greater_is_better": higher_is_better,

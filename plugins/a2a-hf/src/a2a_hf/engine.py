@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
-from a2a_core import A2AError, Batch, RunFailed
+from a2a_core import A2AError, Batch, RunFailed, manifest
 from a2a_core.data import BadRow, Batches, Loader, Prepared, load
 from a2a_core.evaluate import build_metrics, evaluate, moved
-from a2a_core.job import Job
-from a2a_hf.checkpoint import write_checkpoint
+from a2a_core.job import Job, seed_everything
+from a2a_hf.checkpoint import Checkpoints, read_checkpoint, read_weights
 from a2a_hf.chunks import Chunks
 from a2a_hf.gradient_cache import GradientCache, counts
 from a2a_hf.gradients import Gradients
@@ -48,7 +49,6 @@ class Engine(Trainer):
     ) -> None:
         self.config, self.job, self.splits, self.record, self.quarantine = config, job, splits, record, quarantine
         self.groups: list[Assigned] = assign(job.model, config.groups)
-        self.gradients = Gradients(config, job.model, self.groups)
         self.weights_by_term = job.model.weights()
         self.terms = sorted(self.weights_by_term)
         self.asked = False
@@ -65,6 +65,10 @@ class Engine(Trainer):
         """Of the training rows: those of one key come in different steps."""
         self.chunked = config.chunked(job.recipe, args.world_size)
         self.evaluated: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.judged: tuple[int, float] = (-1, 0.0)
+        """The metric that tells the best, at the step of the latest evaluation."""
+        self.asked_rates: list[float] = []
+        """The recipe's learning rate for each group of the optimizer."""
         super().__init__(
             model=job.model,
             args=args,
@@ -74,7 +78,10 @@ class Engine(Trainer):
             callbacks=callbacks,
         )
         self.model_accepts_loss_kwargs = False
-        self.cache = GradientCache(job.model, self.accelerator, config.compile)
+        self.holding = job.recipe.backend.holding(job.model, self.accelerator)
+        self.gradients = Gradients(config, job.model, self.groups, self.holding)
+        self.cache = GradientCache(job.model, self.accelerator, self.holding, config.compile)
+        self.checkpoints = Checkpoints(self)
 
     # data -------------------------------------------------------------------------------------------------------------
 
@@ -116,8 +123,12 @@ class Engine(Trainer):
         counted = counts(self.job.model, self.window)
         rows: float = sum(len(batch["ids"]) for batch in self.window)
         sums = [counted[name] for name in self.terms]
-        *each, rows, several, interrupted = self.over_ranks([*sums, rows, len(bad), self.asked])
+        *each, rows, several, interrupted, failed = self.over_ranks(
+            [*sums, rows, len(bad), self.asked, self.checkpoints.failed()]
+        )
         self.interrupted = interrupted > 0
+        if failed:
+            self.checkpoints.wait()
         self.learned = self.learned or rows > 0
         if several:
             self.quarantine.add("train", bad)
@@ -145,12 +156,20 @@ class Engine(Trainer):
             found: Tensor = super().training_step(model, inputs, num_items_in_batch)
             return found
         model.train()
-        shares = self.cache.step(model, inputs["chunks"], num_items_in_batch)
+        shares = self.cache.step(model, self.even(inputs["chunks"]), num_items_in_batch)
         for name, share in shares.items():
             self.record.term(name, share)
         for chunk in inputs["chunks"]:
             self.record.rows(len(chunk["ids"]), chunk["tokens"])
         return torch.stack([self.weights_by_term[name] * share for name, share in shares.items()]).sum()
+
+    def even(self, chunks: list[Batch]) -> list[Batch]:
+        """As many chunks on every rank, where each forward pass takes all ranks; those that are added count nothing."""
+        if not self.holding.gathers:
+            return chunks
+        most = torch.tensor(len(chunks), device=self.args.device)
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+        return [self.job.collate([]) for _ in range(int(most) - len(chunks))] + chunks
 
     def _prepare_input(self, data: Any) -> Any:
         """Tensors to the device, plain structures as they are."""
@@ -171,10 +190,23 @@ class Engine(Trainer):
 
     # optimisation -----------------------------------------------------------------------------------------------------
 
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        """Stock, around a model that the backend may have sharded; a checkpoint is read by our own names."""
+        if self.holding.wrap():
+            self.is_distributed_loading_by_transformers = True  # accelerate wraps nothing then
+            self.groups = assign(self.job.model, self.config.groups)
+            self.gradients = Gradients(self.config, self.job.model, self.groups, self.holding)
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
+        self.holding.begin(self.model_wrapped, self.optimizer)
+        if resume_from_checkpoint is not None:
+            read_checkpoint(self, Path(resume_from_checkpoint))
+        return prepared
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Our groups; transformers chooses the class."""
         if self.optimizer is None:
             groups = optimizer_groups(self.groups, self.config, self.job.model)
+            self.asked_rates = [group["lr"] for group in groups]
             self.optimizer_cls_and_kwargs = made, keywords = optimizer_class(self.args, self.job.model)
             self.optimizer = made(groups, **keywords)
         return self.optimizer
@@ -248,6 +280,8 @@ class Engine(Trainer):
         if wanted is not None and not isinstance(metrics.get(f"eval_{wanted}"), int | float):
             known = sorted(name.removeprefix("eval_") for name, value in metrics.items() if isinstance(value, int | float))
             raise A2AError(f"`trainer.best` = `{wanted}` is no number of this run", hint=f"there is {', '.join(known)}")
+        if wanted is not None:
+            self.judged = (self.state.global_step, float(metrics[f"eval_{wanted}"]))
         better: bool = super()._determine_best_metric(metrics, trial)
         return better
 
@@ -262,14 +296,41 @@ class Engine(Trainer):
         super().log(logs, start_time)
         self.record.logged(self.state.global_step, logs)
 
+    # checkpoints --------------------------------------------------------------------------------------------------------
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Whole or not at all."""
-        write_checkpoint(self)
+        self.checkpoints.write()
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """safetensors and the configuration alone; Trainer would add its arguments as a pickle."""
-        if self.args.should_save and output_dir is not None:
-            self.job.model.save_pretrained(output_dir, state_dict=state_dict)
+    def load_weights(self, checkpoint: Path) -> None:
+        """Those of a checkpoint."""
+        self.holding.load_weights(read_weights(checkpoint))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Nothing: `fit` has read the weights before features were computed from them."""
+
+    def _load_best_model(self) -> None:
+        """From our own checkpoints."""
+        assert self.state.best_model_checkpoint is not None
+        self.checkpoints.wait()
+        self.load_weights(Path(self.state.best_model_checkpoint))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Stock; ranks that the checkpoint knows nothing of do not draw again what the run began with."""
+        if checkpoint is None:
+            return
+        ranks = manifest.read(Path(checkpoint))["ranks"]
+        if ranks == self.args.world_size:
+            super()._load_rng_state(checkpoint)
+        else:
+            seed_everything(self.args.seed + self.state.global_step)
+
+    def position(self) -> dict[str, Any]:
+        """Where this rank stands in the data, beyond what step and epoch say: nothing, for rows that are numbered."""
+        return {}
+
+    def go_on_from(self, positions: list[dict[str, Any]]) -> None:
+        """What every rank's `position` was."""
 
 
 def ids(batches: list[Batch]) -> str:

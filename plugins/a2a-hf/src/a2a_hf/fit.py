@@ -18,7 +18,6 @@ from a2a_core.export import export
 from a2a_core.job import Job, Result
 from a2a_hf.arguments import arguments
 from a2a_hf.best import more_is_better
-from a2a_hf.checkpoint import read_progress
 from a2a_hf.distinct import fields, keys
 from a2a_hf.engine import Engine
 from a2a_hf.record import Quarantine, Record
@@ -58,7 +57,7 @@ class HfFit:
         """See Fit.fit."""
         job, began = self.job, time.perf_counter()
         if job.resume is not None:  # Trainer would load them when it trains; features are those of the weights
-            self.engine._load_from_checkpoint(str(job.resume))
+            self.engine.load_weights(job.resume)
         self.keep_apart()
         job.cache_features(self.args.device, self.engine.accelerator.autocast, self.config.workers)
         for split in job.data:
@@ -66,6 +65,7 @@ class HfFit:
         self.record.since = time.perf_counter()
         with interruptible(self.engine):
             self.train()
+        self.engine.checkpoints.wait()
         steps = self.engine.state.global_step
         if not self.engine.learned and job.resume is None and not self.engine.interrupted:
             self.quarantine.conclude()
@@ -77,8 +77,9 @@ class HfFit:
             job.reporter.note("no evaluation came before the end: the last weights are exported, not the best")
         results = {split: self.engine.result(split) for split in job.data if split != "train"}
         self.quarantine.conclude()
+        weights = self.engine.holding.weights()
         if self.args.process_index == 0:
-            export(job.model, job.run.model)
+            export(job.model, job.run.model, weights)
         return Result("done", steps, results, time.perf_counter() - began)
 
     def group(self, split: str) -> None:
@@ -133,13 +134,11 @@ class HfFit:
         if checkpoint is None:
             engine.train()
             return
-        read_progress(engine, checkpoint)
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         if not ended(state, self.config.patience):
             engine.train(resume_from_checkpoint=str(checkpoint))
             return
         engine.state = state
-        engine._load_from_checkpoint(str(checkpoint))
         if self.config.load_best and state.best_model_checkpoint is not None:
             engine._load_best_model()
 

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from a2a_core import A2AError, Batch, Problem, RunFailed
+from a2a_core.holding import Holding
 from a2a_core.job import Job
 from a2a_core.runs import explained
 from a2a_hf.groups import Assigned
@@ -24,8 +25,8 @@ BACK_OFF = 0.5
 class Gradients:
     """One rank's gradients; equal on all ranks once data parallelism has averaged them."""
 
-    def __init__(self, config: HfTrainer, model: nn.Module, groups: list[Assigned]) -> None:
-        self.config, self.model = config, model
+    def __init__(self, config: HfTrainer, model: nn.Module, groups: list[Assigned], holding: Holding) -> None:
+        self.config, self.model, self.holding = config, model, holding
         self.groups = {each.name: list(each.parameters.values()) for each in groups}
         self.late = late(model, groups)
         self.checked = False
@@ -36,25 +37,23 @@ class Gradients:
 
     def step(self, done: int, steps: int) -> float:
         """Work on the gradients of the step after `done` of `steps`; returns their norm before clipping."""
+        holding, most = self.holding, self.config.max_grad_norm
         if not self.checked:
             self.checked = True
-            refuse_unreached(self.model)
+            refuse_unreached(holding.unreached())
             refuse_never([until for until, _ in self.late], steps)
-        self.last = {}
-        for until, parameter in self.late:
-            if done < freeze_steps(until, steps):
-                parameter.grad = None  # no update, no optimizer state, no share of the norm
-        trained: list[nn.Parameter] = []
-        for name, parameters in self.groups.items():
-            reached = [parameter for parameter in parameters if parameter.grad is not None]
-            if reached:
-                self.last[name] = torch.nn.utils.get_total_norm([parameter.grad for parameter in reached])
-                trained += reached
+        frozen = [parameter for until, parameter in self.late if done < freeze_steps(until, steps)]
+        if frozen:
+            holding.drop(frozen)
+        if holding.steps:
+            self.last = {}
+            return holding.step(most)
+        self.last = holding.norms(self.groups)
         norms = list(self.last.values())
         total = norms[0] if len(norms) == 1 else torch.nn.utils.get_total_norm(norms)
         found = float(total)
-        if 0 < self.config.max_grad_norm < found:
-            torch.nn.utils.clip_grads_with_norm_(trained, self.config.max_grad_norm, total)
+        if 0 < most < found:
+            holding.clip([each for several in self.groups.values() for each in several], total, most)
         return found
 
     def norms(self) -> dict[str, float]:
@@ -63,7 +62,7 @@ class Gradients:
 
     def not_finite(self, window: list[Batch], step: int, job: Job, scheduler: Any, optimizer: Any) -> None:
         """Dump the window; stop, or by recipe skip this step and halve the learning rate."""
-        names = [name for name, parameter in self.model.named_parameters() if unsound(parameter)]
+        names = self.holding.unsound()
         place = dump(window, step, job, names)
         self.back_offs += 1
         message = f"the gradient of step {step} is not finite; its rows are in {place}"
@@ -80,11 +79,6 @@ class Gradients:
                 group[key] *= BACK_OFF
 
 
-def unsound(parameter: nn.Parameter) -> bool:
-    """Its gradient has a NaN or an infinity."""
-    return parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
-
-
 def late(model: nn.Module, groups: list[Assigned]) -> list[tuple[float, nn.Parameter]]:
     """Parameters that are trained later, by their group's `freeze_until` or by an adapter, and until when they are not."""
     thaws: dict[str, float] = getattr(model, "thaws", {})
@@ -98,9 +92,8 @@ def freeze_steps(until: float, steps: int) -> int:
     return math.ceil(until * steps) if until < 1 else math.ceil(until)
 
 
-def refuse_unreached(model: nn.Module) -> None:
+def refuse_unreached(lost: list[str]) -> None:
     """A trainable parameter that no loss reaches would be saved as it was initialised: an error."""
-    lost = [name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None]
     if lost:
         listed = ", ".join(lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
         raise A2AError(

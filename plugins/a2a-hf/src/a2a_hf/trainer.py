@@ -117,7 +117,9 @@ class HfTrainer(TrainerConfig):
     evaluate_first: bool = option("evaluate before the first step, too", default=False)
     save: Literal["epoch", "steps", "best", "no"] = option("when to write a checkpoint", default="epoch")
     save_every: float = option("with `steps`: optimizer steps; below 1, a share of all steps", default=500.0, gt=0)
-    keep_last: int = option("checkpoints kept, the best one always among them (0: all)", default=2, ge=0)
+    save_async: bool = option("go on training while a checkpoint is written, from a copy in memory", default=True)
+    keep_last: int = option("latest checkpoints that are kept (0: all)", default=2, ge=0)
+    keep_best: int = option("checkpoints kept beside them, those with the best `best`", default=1, ge=1)
 
     best: str = option("metric that tells the best checkpoint, `accuracy` or `<split>/accuracy` (empty: the loss)", default="")
     higher_is_better: bool | None = option("of `best` (empty: as the metric says)", default=None)
