@@ -25,6 +25,7 @@ COMMANDS = {
     "eval": ("a2a_cli.eval:eval_", "Measure a trained run on a split of its data."),
     "export": ("a2a_cli.export:export", "Write a trained model in a format that others open."),
     "generate": ("a2a_cli.generate:generate", "Let a trained model write text, from a prompt and media."),
+    "launch": ("a2a_cli.launch:launch", "Write what SLURM, Kubernetes, Ray … start a run from."),
     "plugins": ("a2a_cli.plugins:plugins", "What is installed, is it well; a new one."),
     "predict": ("a2a_cli.predict:predict", "Predict rows of JSON lines with a trained run."),
     "recipe": ("a2a_cli.recipe:recipe", "A recipe made complete; the schema of all recipes."),

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from a2a_core.errors import A2AError
+from a2a_core.launchers import LauncherConfig
 from a2a_core.options import Component, option
 from a2a_core.runners import BackendConfig, CallbackConfig, Fit, TrainerConfig
 from a2a_core.structures import Batch, Medium, Output, Processor, Row, Sample, TargetProcessor, TextProcessor, Widths
@@ -46,6 +47,9 @@ class SourceConfig(Component):
     """Where rows come from: `[data.<split>]`."""
 
     kind = "source"
+    may_change: ClassVar[frozenset[str]] = frozenset()
+    """Options of the training rows that say where they lie, not which they are; otherwise as in TrainerConfig."""
+    must_stay: ClassVar[Mapping[str, str]] = MappingProxyType({})
     streams: ClassVar[bool] = False
     """It builds a Stream: rows without a length, that are read in their order and never by index."""
 
@@ -346,6 +350,7 @@ KINDS: dict[str, type[Component]] = {
         TrainerConfig,
         BackendConfig,
         CallbackConfig,
+        LauncherConfig,
     )
 }
 
@@ -360,6 +365,7 @@ __all__ = [
     "Fit",
     "FusionConfig",
     "HeadConfig",
+    "LauncherConfig",
     "LossConfig",
     "Metric",
     "MetricConfig",

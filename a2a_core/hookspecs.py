@@ -78,6 +78,11 @@ def a2a_callbacks() -> Offers:  # type: ignore[empty-body]
 
 
 @hookspec
+def a2a_launchers() -> Offers:  # type: ignore[empty-body]
+    """Offer launchers: what another engine starts the run from (LauncherConfig)."""
+
+
+@hookspec
 def a2a_presets() -> Offers:  # type: ignore[empty-body]
     """Offer whole recipes: name -> TOML file, relative to the plugin's module; `extends = "<distribution>:<name>"`."""
 
@@ -100,6 +105,7 @@ HOOKS: Final = {
     "a2a_trainers": "trainer",
     "a2a_backends": "backend",
     "a2a_callbacks": "callback",
+    "a2a_launchers": "launcher",
     "a2a_presets": "preset",
     "a2a_commands": "command",
 }

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 import attrs
 
-from a2a_core.components import KINDS
+from a2a_core.components import KINDS, LauncherConfig
 from a2a_core.options import Component, Location, doc
 from a2a_core.plugins import Catalog
 from a2a_core.recipe.layers import DEFAULTS
@@ -30,6 +30,8 @@ LAYERS = {
     "extends": {"type": "string", "description": "a `.toml` file or a preset (`distribution:name`) that this recipe changes"},
     "without": {"type": "array", "items": {"type": "string"}, "description": "keys to take out of what it extends"},
 }
+SAID = [base for base in KINDS.values() if base is not LauncherConfig]
+"""Kinds that a recipe names parts of."""
 
 
 class Writer:
@@ -115,6 +117,6 @@ def schema(catalog: Catalog) -> dict[str, Any]:
         "$defs": {
             "recipe": whole.table(Recipe, **LAYERS),
             "partial-recipe": partial.table(Recipe, **LAYERS),
-            **{writer.kind(base): writer.component(base) for writer in (whole, partial) for base in KINDS.values()},
+            **{writer.kind(base): writer.component(base) for writer in (whole, partial) for base in SAID},
         },
     }

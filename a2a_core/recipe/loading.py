@@ -60,11 +60,12 @@ def load_recipe(
     environ: Mapping[str, str] | None = None,
     *,
     for_run: bool = False,
+    elsewhere: bool = False,
 ) -> Loaded:
     """Read, merge and check a recipe; one A2AError with everything that is wrong.
 
     `catalog = None` loads the plugins that the recipe allows. `for_run` also demands what a run needs: data, a fusion, a
-    head, a loss, and files that are there.
+    head, a loss, and files that are there, unless the run will be `elsewhere`.
     """
 
     def preset(text: str, allow: frozenset[str] | None) -> Path:
@@ -81,7 +82,7 @@ def load_recipe(
     recipe = None
     try:
         left_out = () if for_run else without  # by a trained run, whose export has these tables
-        recipe = Structurer(found, tree, check_files=for_run, left_out=left_out).make(Recipe)
+        recipe = Structurer(found, tree, check_files=for_run and not elsewhere, left_out=left_out).make(Recipe)
         problems += unlike(recipe, tree)
         problems += misfits(recipe, tree) if for_run else []
     except A2AError as error:
