@@ -1,0 +1,1 @@
+"""Launchers `slurm`, `kubernetes` and `script`."""
