@@ -55,7 +55,7 @@ class Holding:
         return False
 
     def begin(self, wrapped: nn.Module, optimizer: Any) -> None:
-        """All is wrapped: before `restore`, and before the first step."""
+        """All is wrapped: before `restore`, and before the first step. `self.wrapped` is what training calls from then on."""
         self.wrapped, self.optimizer = wrapped, optimizer
 
     # gradients, between backward and the optimizer's step ---------------------------------------------------------------

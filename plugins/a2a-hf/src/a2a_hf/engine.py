@@ -196,11 +196,12 @@ class Engine(Trainer):
             self.is_distributed_loading_by_transformers = True  # accelerate wraps nothing then
             self.groups = assign(self.job.model, self.config.groups)
             self.gradients = Gradients(self.config, self.job.model, self.groups, self.holding)
-        prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
+        _, train_dataloader = super()._prepare_for_training(max_steps, train_dataloader, None)
         self.holding.begin(self.model_wrapped, self.optimizer)
+        self.model_wrapped = self.holding.wrapped
         if resume_from_checkpoint is not None:
             read_checkpoint(self, Path(resume_from_checkpoint))
-        return prepared
+        return self.model_wrapped, train_dataloader
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Our groups; transformers chooses the class."""
