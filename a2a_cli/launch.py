@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import click
 from a2a_cli.arguments import RecipePath, items, json_option, runs_option, set_option, without_option
 from a2a_cli.output import print_json
 from a2a_core.errors import A2AError
+from a2a_core.options import Location, Options
 from a2a_core.plugins import Catalog
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def launch(
         folder=folder,
         run=Path(os.path.abspath(runs / folder.name)),  # noqa: PTH100 - of a machine that may not be this one: as it is written
         backend=loaded.recipe.backend,
+        paths=dict(paths("", loaded.recipe)),
     )
     refuse_begun(task, launcher, force)
     written = launcher.build(task)
@@ -105,6 +107,16 @@ def named(recipe: Path) -> str:
     """What runs of a recipe are called, as `a2a train` has it, without the time."""
     stem = recipe.resolve().parent.name if recipe.stem == "recipe" else recipe.stem
     return re.sub(r"[/\0]", "-", stem)
+
+
+def paths(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """Files and folders in a recipe, `data.train.path`; URLs are none."""
+    if isinstance(value, (Path, Location)) and "://" not in str(value):
+        yield name, str(value)
+    below = vars(value).items() if isinstance(value, Options) else value.items() if isinstance(value, Mapping) else ()
+    several = enumerate(value) if isinstance(value, (tuple, list)) else ()
+    for key, each in [*below, *several]:
+        yield from paths(f"{name}.{key}" if name else str(key), each)
 
 
 def chosen(name: str, options: Sequence[str], catalog: Catalog) -> LauncherConfig:
@@ -159,9 +171,11 @@ def conclude(loaded: Loaded, task: Launch, written: Written, as_json: bool) -> N
     """What was written, and what to do with it."""
     if as_json:
         found = {"folder": task.folder, "files": list(written.files), "run": task.run, "start": written.start}
-        print_json({**found, "overrides": loaded.overrides})
+        print_json({**found, "notes": written.notes, "overrides": loaded.overrides})
         return
     if loaded.overrides:
         click.echo("overridden: " + "; ".join(str(override) for override in loaded.overrides), err=True)
+    for note in written.notes:
+        click.echo(f"note: {note}", err=True)
     click.echo("\n".join(f"wrote {task.folder / each}" for each in written.files))
     click.echo(f"\nstart it:\n  {written.start}\nits run:\n  {task.run}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -33,6 +33,8 @@ class Launch:
     run: Path
     """The run's folder, where the run will be; nothing may be there yet."""
     backend: BackendConfig
+    paths: Mapping[str, str] = attrs.Factory(dict)
+    """Files and folders that the recipe names, by key: `data.train.path`."""
 
     def asked(self, name: str, default: Any) -> Any:
         """An option of the backend."""
@@ -72,6 +74,8 @@ class Written(NamedTuple):
     """Name -> text; names of files, without folders."""
     start: str
     """The command that starts it, for the user's shell."""
+    notes: Sequence[str] = ()
+    """What the user should know."""
 
 
 class LauncherConfig(Component):

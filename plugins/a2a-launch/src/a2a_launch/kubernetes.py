@@ -61,10 +61,9 @@ class KubernetesLauncher(LauncherConfig):
         """See LauncherConfig."""
         import yaml
 
-        run = PurePosixPath(launch.run)
-        if not any(run.is_relative_to(path) for path in self.volumes.values()):
+        if not self.mounted(str(launch.run)):
             raise A2AError(
-                f"the run would lie in {run}, which is on none of the volumes: it would end with its pod",
+                f"the run would lie in {launch.run}, which is on none of the volumes: it would end with its pod",
                 hint="give a claim and runs on it: `--with volumes.data=/data --runs /data/runs`",
             )
         name = label(launch.name)
@@ -76,7 +75,16 @@ class KubernetesLauncher(LauncherConfig):
         about = {"metadata": filled({"name": name, "namespace": self.namespace, "labels": dict(self.labels)})}
         both = [dict(sorted({**each, **about}.items())) for each in (recipe, job)]
         text = yaml.dump_all(both, Dumper=dumper(), sort_keys=False, allow_unicode=True, width=120)
-        return Written({MANIFEST: text}, f"kubectl apply -f {quote(str(launch.folder / MANIFEST))}")
+        notes = [
+            f"`{key}` is {path}, on none of the volumes: if the image does not have it, `--set {key}=…`"
+            for key, path in launch.paths.items()
+            if not self.mounted(path)
+        ]
+        return Written({MANIFEST: text}, f"kubectl apply -f {quote(str(launch.folder / MANIFEST))}", notes)
+
+    def mounted(self, path: str) -> bool:
+        """Whether a path lies on a volume."""
+        return any(PurePosixPath(path).is_relative_to(each) for each in self.volumes.values())
 
     def pod(self, launch: Launch, name: str, first: str) -> dict[str, Any]:
         """The specification of every pod, but for its restart policy."""
