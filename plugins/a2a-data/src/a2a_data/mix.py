@@ -16,7 +16,52 @@ if TYPE_CHECKING:
     from a2a_core.components import Rows
 
 
-class MixSource(SourceConfig):
+class WeightedSources(SourceConfig):
+    """What mixes of sources have in common."""
+
+    sources: dict[str, SourceConfig] = option("name = the source, a table with `use` and its keys")
+    weights: dict[str, float] = option("name = its part of the rows, for every source; none: every row once", default={})
+
+    def check(self) -> None:
+        """Names that ids can begin with; a weight for every source, none for others, and not all 0."""
+        if not self.sources:
+            raise ValueError("`sources` names no source")
+        slashed = [name for name in self.sources if "/" in name]
+        if slashed:
+            raise ValueError(f"the name of the source `{slashed[0]}` has a `/`, which ends it in the rows' ids")
+        unknown = [name for name in self.weights if name not in self.sources]
+        if unknown:
+            raise ValueError(f"`weights` names `{unknown[0]}`, which is no source: {suggest(unknown[0], self.sources)}")
+        missing = [name for name in self.sources if self.weights and name not in self.weights]
+        if missing:
+            raise ValueError(f"`weights` says nothing about the source `{missing[0]}` (0 leaves it out)")
+        wrong = [name for name, weight in self.weights.items() if not (weight >= 0 and math.isfinite(weight))]
+        if wrong:
+            raise ValueError(f"the weight of `{wrong[0]}` must be a number >= 0, got {self.weights[wrong[0]]}")
+        if self.weights and not any(self.weights.values()):
+            raise ValueError("all `weights` are 0: the mix would have no rows")
+
+    def shared(self) -> dict[str, SourceConfig]:
+        """The sources that have a share."""
+        return {name: source for name, source in self.sources.items() if not self.weights or self.weights[name]}
+
+    def canonical(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As the first of its sources that does something to such a row; ValueError where one refuses it, and none takes it."""
+        refused: ValueError | None = None
+        for source in self.sources.values():
+            try:
+                found = source.canonical(fields)
+            except ValueError as error:
+                refused = refused or error
+                continue
+            if found != fields:
+                return found
+        if refused is not None:
+            raise refused
+        return fields
+
+
+class MixSource(WeightedSources):
     """Several sources as one, each with its share of an epoch's rows.
 
     `weights = {a = 2, b = 1}`: of three rows two come from `a`, exactly (to the row), not by chance. With `stop = "all"`
@@ -34,58 +79,22 @@ class MixSource(SourceConfig):
     """
 
     name = "mix"
-    sources: dict[str, SourceConfig] = option("name = the source, a table with `use` and its keys")
-    weights: dict[str, float] = option("name = its part of the rows, for every source; none: every row once", default={})
     temperature: float | None = option("in place of weights: each source weighs length^(1/temperature)", default=None, ge=1)
     stop: Literal["first", "all"] = option("the epoch ends when the first source, or all, were read completely", default="all")
     seed: int = option("chooses the rows of passes that are not complete", default=0, ge=0)
 
     def check(self) -> None:
-        """Names that ids can begin with; a weight for every source, none for others, and not all 0; or a temperature."""
-        if not self.sources:
-            raise ValueError("`sources` names no source")
-        slashed = [name for name in self.sources if "/" in name]
-        if slashed:
-            raise ValueError(f"the name of the source `{slashed[0]}` has a `/`, which ends it in the rows' ids")
+        """Weights that go together, or a temperature."""
+        super().check()
         if self.weights and self.temperature is not None:
             raise ValueError("`weights` and `temperature` both say what the shares are: leave one out")
-        self._check_weights()
-
-    def _check_weights(self) -> None:
-        unknown = [name for name in self.weights if name not in self.sources]
-        if unknown:
-            raise ValueError(f"`weights` names `{unknown[0]}`, which is no source: {suggest(unknown[0], self.sources)}")
-        missing = [name for name in self.sources if self.weights and name not in self.weights]
-        if missing:
-            raise ValueError(f"`weights` says nothing about the source `{missing[0]}` (0 leaves it out)")
-        wrong = [name for name, weight in self.weights.items() if not (weight >= 0 and math.isfinite(weight))]
-        if wrong:
-            raise ValueError(f"the weight of `{wrong[0]}` must be a number >= 0, got {self.weights[wrong[0]]}")
-        if self.weights and not any(self.weights.values()):
-            raise ValueError("all `weights` are 0: the mix would have no rows")
 
     def build(self) -> Rows:
         """Open the sources that have a share."""
         from a2a_data.mix_rows import MixRows, tempered
 
-        taken = {name: source for name, source in self.sources.items() if not self.weights or self.weights[name]}
-        rows = {name: source.build() for name, source in taken.items()}
+        rows = {name: source.build() for name, source in self.shared().items()}
         return MixRows(rows, self.weights or tempered(rows, self.temperature), self.stop, self.seed)
-
-    def canonical(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As the first of its sources that does something to such a row; ValueError where one refuses it, and none takes it."""
-        refused: ValueError | None = None
-        for source in self.sources.values():
-            try:
-                found = source.canonical(fields)
-            except ValueError as error:
-                refused = refused or error
-                continue
-            if found != fields:
-                return found
-        if refused is not None:
-            raise refused
-        return fields
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:
