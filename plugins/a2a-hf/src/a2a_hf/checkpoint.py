@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,8 @@ class Checkpoints:
                         manifest.sync(final.parent)
                         rotate(final.parent, engine.config, engine.args.greater_is_better, engine.state.best_model_checkpoint)
             except BaseException:
+                if written is not None:
+                    wait([written])  # it would go on writing into what is being deleted
                 self.clean(partial)
                 raise
 
@@ -150,6 +153,17 @@ class Checkpoints:
         writing, self.writing = self.writing, None
         if writing is not None:
             agreed(writing.result)
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Leave only when nothing is being written any more; after an error, which may be this one, without more words."""
+        try:
+            yield
+        except BaseException:
+            if self.writing is not None:
+                wait([self.writing])
+            raise
+        self.wait()
 
     def clean(self, partial: Path) -> None:
         """What is half-written would take space from the next try."""

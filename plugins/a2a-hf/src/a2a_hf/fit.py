@@ -63,9 +63,8 @@ class HfFit:
         for split in job.data:
             self.group(split)
         self.record.since = time.perf_counter()
-        with interruptible(self.engine):
+        with interruptible(self.engine), self.engine.checkpoints.written():
             self.train()
-        self.engine.checkpoints.wait()
         steps = self.engine.state.global_step
         if not self.engine.learned and job.resume is None and not self.engine.interrupted:
             self.quarantine.conclude()
