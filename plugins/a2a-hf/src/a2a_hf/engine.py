@@ -197,6 +197,7 @@ class Engine(Trainer):
             self.groups = assign(self.job.model, self.config.groups)
             self.gradients = Gradients(self.config, self.job.model, self.groups, self.holding)
         _, train_dataloader = super()._prepare_for_training(max_steps, train_dataloader, None)
+        self.is_distributed_loading_by_transformers = False  # from here on it would look for settings that we do not have
         self.holding.begin(self.model_wrapped, self.optimizer)
         self.model_wrapped = self.holding.wrapped
         if resume_from_checkpoint is not None:
