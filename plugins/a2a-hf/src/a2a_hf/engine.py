@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
-from a2a_core import A2AError, Batch, RunFailed, manifest
+from a2a_core import A2AError, Batch, RunFailed, heartbeat, manifest
 from a2a_core.data import BadRow, Batches, Loader, Prepared, load
 from a2a_core.evaluate import build_metrics, evaluate, moved
 from a2a_core.job import Job, seed_everything
@@ -120,6 +120,7 @@ class Engine(Trainer):
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         bad: list[BadRow] = [row for batch in batches for row in batch.pop("bad")]
         self.window = [chunk for batch in batches for chunk in batch.get("chunks", (batch,))]
+        heartbeat.beat(self.state.global_step + 1, [name for batch in self.window for name in batch["ids"]])
         counted = counts(self.job.model, self.window)
         rows: float = sum(len(batch["ids"]) for batch in self.window)
         sums = [counted[name] for name in self.terms]
