@@ -7,6 +7,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import time
@@ -18,9 +19,12 @@ from typing import Any
 
 import attrs
 
+from a2a_core import manifest
 from a2a_core.errors import A2AError, RunFailed, suggest
 
 LOCK = ".lock"
+UNFINISHED = frozenset({"killed", "interrupted", "preempted", "failed"})
+"""What became of runs that can go on."""
 
 
 def now() -> str:
@@ -32,11 +36,14 @@ def write(path: Path, text: str) -> None:
     """Write a file whole: a reader sees the old one or the new one."""
     with explained(path):
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)  # on a full disk, what is half-written takes space
 
 
 @contextmanager
@@ -113,19 +120,37 @@ class Run:
 
     @property
     def status(self) -> str:
-        """As recorded; `killed` for a run that says it is running while nobody holds its folder."""
+        """As recorded; `running` is what somebody works on, and a run that says so while nobody does was killed."""
         status = str(self.state.get("status", "unknown"))
-        return "killed" if status == "running" and not held(self.folder) else status
+        if status in ("running", "unknown") and held(self.folder):
+            return "running"
+        begun = status == "running" or (status == "unknown" and self.recipe.is_file() and (self.folder / LOCK).is_file())
+        return "killed" if begun else status
+
+    @property
+    def order(self) -> int:
+        """By which runs are sorted: what was begun later has more, whatever the clock said."""
+        state = self.state
+        if isinstance(state.get("order"), int):
+            return int(state["order"])
+        try:
+            return int(datetime.fromisoformat(str(state.get("started"))).timestamp() * 1e9)
+        except ValueError:
+            return self.recipe.stat().st_mtime_ns if self.recipe.is_file() else 0
 
     @property
     def worked(self) -> bool:
         """It has anything to show: records, rows set aside, checkpoints."""
         return self.metrics.exists() or self.quarantine.exists() or any(self.checkpoints.glob("*"))
 
+    def every_checkpoint(self) -> list[Path]:
+        """Whole or not, the newest first."""
+        found = [path for path in self.checkpoints.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+        return sorted(found, key=step_of, reverse=True)
+
     def newest_checkpoint(self) -> Path | None:
-        """The last checkpoint that was written whole."""
-        found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-        return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        """The last whole one, by the names and sizes of its files; a2a_core.resuming finds one that can be relied on."""
+        return next((path for path in self.every_checkpoint() if manifest.verify(path, contents=False) is None), None)
 
     def update(self, **values: Any) -> None:
         """Change `run.json`."""
@@ -134,7 +159,9 @@ class Run:
     def begin(self) -> None:
         """Say that this process works on the run from now on; A2AError when another one does."""
         hold(self.folder)
-        self.update(status="running", pid=os.getpid(), host=socket.gethostname(), error=None, finished=None)
+        who = {"pid": os.getpid(), "host": socket.gethostname()}
+        order = self.state.get("order") or next_order(self.folder.absolute().parent)
+        self.update(status="running", **who, order=order, error=None, finished=None, steps=None, results=None)
 
     def append(self, path: Path, record: Mapping[str, Any]) -> None:
         """One more line of JSON."""
@@ -148,6 +175,11 @@ class Run:
         lines = self.metrics.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if (record := parsed(line)) and record.get("step", 0) <= step]
         write(self.metrics, "".join(f"{line}\n" for line in kept))
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer steps that were done when it was written."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def finite(value: Any) -> Any:
@@ -173,10 +205,15 @@ HELD: dict[Path, int] = {}
 
 
 def hold(folder: Path) -> None:
-    """Take a run's folder for this process."""
-    lock = locked(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644))
+    """Take a run's folder for this process, if it is not its own already."""
+    if folder.resolve() in HELD:
+        return
+    with explained(folder):
+        lock = locked(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644))
     if lock is None:
-        raise A2AError(f"another process works on {folder}", hint="wait for it, or end it first")
+        state = Run(folder).state
+        who = f" (process {state['pid']} on {state.get('host')})" if state.get("pid") else ""
+        raise A2AError(f"another process works on {folder}{who}", hint="wait for it, or end it first")
     HELD[folder.resolve()] = lock
 
 
@@ -216,20 +253,48 @@ OURS |= {"ranks", "logs", "nan", LOCK}
 
 def stillborn(run: Run) -> bool:
     """A run that ended before its first checkpoint, in a folder with nothing else in it."""
-    ended = run.status in ("failed", "interrupted", "killed") and run.newest_checkpoint() is None
-    return ended and {path.name for path in run.folder.iterdir()} <= OURS
+    return run.status in UNFINISHED and bare(run)
+
+
+def bare(run: Run) -> bool:
+    """Nothing is in its folder but what a run writes before its first checkpoint."""
+    return not run.every_checkpoint() and {path.name for path in run.folder.iterdir()} <= OURS
 
 
 def create(folder: Path) -> Run:
-    """A new run's folder; A2AError where there is something already, but for a run that never got to a checkpoint."""
-    if folder.is_dir() and stillborn(Run(folder)):
-        shutil.rmtree(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = "continue it with `--resume`, or choose another with `--out`"
-        raise A2AError(f"{folder} exists already", hint=hint if folder.is_dir() else "choose another with `--out`")
+    """A new run's folder, held; A2AError where there is something already, but for a run that never got to a checkpoint."""
+    empty = not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK})
+    if not empty and not (folder.is_dir() and stillborn(Run(folder))):
+        raise taken(folder)
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    hold(folder)
+    if not bare(Run(folder)):  # somebody was faster, and has let go of it since
+        release(folder)
+        raise taken(folder)
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     return Run(folder)
+
+
+def taken(folder: Path) -> A2AError:
+    """There is something already."""
+    hint = "continue it with `--resume`, or choose another with `--out`"
+    return A2AError(f"{folder} exists already", hint=hint if folder.is_dir() else "choose another with `--out`")
+
+
+def new(runs: Path, recipe: Path) -> Run:
+    """A new run's folder with a name of its own, held; two processes that begin one at the same moment get two."""
+    while True:
+        folder = fresh(runs, recipe)
+        with explained(folder):
+            runs.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+        return create(folder)
 
 
 def fresh(runs: Path, recipe: Path) -> Path:
@@ -245,14 +310,19 @@ def fresh(runs: Path, recipe: Path) -> Path:
 
 
 def every(runs: Path) -> list[Run]:
-    """The runs in a folder, newest first."""
-    found = [Run(path.parent) for path in runs.glob("*/run.json")]
-    return sorted(found, key=lambda run: (str(run.state.get("started")), run.name), reverse=True)
+    """The runs in a folder, newest first; one that lost its `run.json` is known by its lock."""
+    found = {path.parent for name in ("run.json", LOCK) for path in runs.glob(f"*/{name}")}
+    return sorted(map(Run, found), key=lambda run: (run.order, run.name), reverse=True)
+
+
+def next_order(runs: Path) -> int:
+    """What a run that begins now is sorted by: the time in nanoseconds, or more where the clock was ahead before."""
+    return max([time.time_ns(), *(run.order + 1 for run in every(runs))])
 
 
 def find(name: str, runs: Path) -> Run:
     """A run by its path, its name, or the beginning of one run's name alone."""
-    if (Path(name) / "run.json").is_file():
+    if any((Path(name) / each).is_file() for each in ("run.json", LOCK)):
         return Run(Path(name))
     known = {run.name: run for run in every(runs)}
     starting = [run for key, run in known.items() if key.startswith(name)]
@@ -267,7 +337,7 @@ def newest_unfinished(runs: Path, recipe: Path | None = None) -> Run:
     """The run that `--resume` without a name means: of a recipe, or of any."""
     for run in every(runs):
         asked = recipe is None or run.state.get("recipe") == str(recipe.resolve())
-        if asked and run.status in ("killed", "interrupted", "failed"):
+        if asked and run.status in UNFINISHED:
             return run
     of = f" of {recipe}" if recipe else ""
     raise A2AError(f"no run{of} in {runs} is unfinished", hint="`a2a runs list` shows what there is")

@@ -1,12 +1,15 @@
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from a2a_core import A2AError, RunFailed
-from a2a_core.runs import HELD, Run, create, every, explained, find, fresh, newest_unfinished, release, write
+from a2a_core import A2AError, RunFailed, manifest, runs
+from a2a_core.runs import HELD, Run, create, every, explained, find, fresh, hold, new, newest_unfinished, release, write
 
 
 def begun(folder: Path, started: str, **state: object) -> Run:
@@ -47,8 +50,6 @@ def test_names_are_never_taken_twice(tmp_path: Path) -> None:
 def test_a_run_whose_process_is_gone_was_killed(tmp_path: Path) -> None:
     run = begun(tmp_path / "run", "1")
     assert run.status == "running"
-    with pytest.raises(A2AError, match="another process works on"):
-        run.begin()
     release(run.folder)
     assert run.status == "killed"
     run.begin()
@@ -56,20 +57,70 @@ def test_a_run_whose_process_is_gone_was_killed(tmp_path: Path) -> None:
     release(run.folder)
 
 
-def test_a_killed_process_lets_go_of_its_run(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    script = (
-        "import sys, pathlib, a2a_core.runs as r; r.create(pathlib.Path(sys.argv[1])).begin(); print(1, flush=True); input()"
-    )
+@contextmanager
+def elsewhere(folder: Path, script: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process, which has run a script with `folder` and waits."""
+    script = f"import sys, pathlib; from a2a_core.runs import *; folder = pathlib.Path(sys.argv[1]); {script}; print(1, flush=True); input()"
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "run")], stdin=pipe, stdout=pipe) as process:
+    with subprocess.Popen([sys.executable, "-c", script, str(folder)], stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert Run(tmp_path / "run").status == "running"
+        yield process
         process.kill()
-    assert Run(tmp_path / "run").status == "killed"
+
+
+def test_two_processes_never_work_on_one_run(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    with elsewhere(run.folder, "create(folder).begin()") as process:
+        assert run.status == "running"
+        for action in (run.begin, lambda: hold(run.folder)):
+            with pytest.raises(A2AError, match=rf"another process works on .*run \(process {process.pid} on "):
+                action()
+        with pytest.raises(A2AError, match="exists already"):
+            create(run.folder)
+        assert run.state["pid"] == process.pid
+    assert run.status == "killed"
+    create(run.folder).begin()
+    assert run.state["pid"] == os.getpid()
+
+
+def test_a_folder_that_another_process_has_just_taken_is_left_alone(tmp_path: Path) -> None:
+    with elsewhere(tmp_path / "run", "create(folder)"), pytest.raises(A2AError, match="another process works on"):
+        create(tmp_path / "run")
+    create(tmp_path / "run")
+
+
+def test_runs_that_begin_at_the_same_moment_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter([tmp_path / "a", tmp_path / "a", tmp_path / "b"])
+    monkeypatch.setattr(runs, "fresh", lambda *_: next(names))
+    assert [new(tmp_path, Path("recipe.toml")).name for _ in range(2)] == ["a", "b"]
+
+
+def test_a_clock_that_goes_back_changes_no_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, time in (("first", 4_000_000_000), ("second", 1_000_000_000), ("third", 1_000_000_001)):
+        monkeypatch.setattr("time.time_ns", lambda time=time: time * 10**9)
+        create(tmp_path / name).begin()
+        Run(tmp_path / name).update(status="failed", started=f"{time}")
+    assert [run.name for run in every(tmp_path)] == ["third", "second", "first"]
+    assert newest_unfinished(tmp_path).name == "third"
+
+
+@pytest.mark.parametrize("text", [None, "", '{"status": "runn', "[]"])
+def test_a_run_whose_state_is_lost_can_go_on(tmp_path: Path, text: str | None) -> None:
+    run = create(tmp_path / "run")
+    write(run.recipe, "")
+    run.begin()
+    state = run.folder / "run.json"
+    state.unlink()
+    if text is not None:
+        state.write_text(text)
+    assert run.status == "running"
+    release(run.folder)
+    assert run.status == "killed"
+    assert find("run", tmp_path).folder == run.folder
+    assert newest_unfinished(tmp_path).folder == run.folder
+    run.begin()
+    assert run.state["status"] == "running"
 
 
 def test_the_newest_unfinished_run_is_found(tmp_path: Path) -> None:
@@ -110,12 +161,28 @@ def test_only_whole_checkpoints_count(tmp_path: Path) -> None:
     run = create(tmp_path / "run")
     assert run.newest_checkpoint() is None
     for step in (8, 16, 100):
-        (run.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+        folder = run.checkpoints / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"weights")
         if step < 100:
-            (run.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+            manifest.write(folder, {})
+    (run.checkpoints / "checkpoint-200-copy").mkdir()
+    assert [path.name for path in run.every_checkpoint()] == ["checkpoint-100", "checkpoint-16", "checkpoint-8"]
     newest = run.newest_checkpoint()
     assert newest is not None
     assert newest.name == "checkpoint-16"
+    (newest / "model.safetensors").write_bytes(b"")
+    newest = run.newest_checkpoint()
+    assert newest is not None
+    assert newest.name == "checkpoint-8"
+
+
+def test_damaged_checkpoints_are_not_thrown_away_for_a_new_run(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run", "1", status="failed")
+    release(run.folder)
+    (run.checkpoints / "checkpoint-8").mkdir(parents=True)
+    with pytest.raises(A2AError, match="exists already"):
+        create(run.folder)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is always full")
