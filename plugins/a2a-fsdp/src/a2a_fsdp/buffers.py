@@ -1,0 +1,42 @@
+"""Buffers that forward passes change, running statistics above all: every rank goes on with the first one's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class Buffers:
+    """Which of a model's saved buffers change is seen in the first step, and agreed on; data parallelism would send all."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.before = {name: state(each) for name, each in self.saved().items()}
+        self.changing: list[str] | None = None
+
+    def saved(self) -> Mapping[str, Tensor]:
+        """Those that are in checkpoints, by name."""
+        there = self.model.state_dict().keys()
+        return {name: each for name, each in self.model.named_buffers() if name in there}
+
+    def spread(self, device: torch.device) -> None:
+        """After the step's last forward pass, on every rank."""
+        if not self.before or self.changing == []:
+            return
+        now = self.saved()
+        if self.changing is None:
+            changed = torch.tensor(
+                [state(now[name]) != old for name, old in self.before.items()], dtype=torch.int, device=device
+            )
+            dist.all_reduce(changed, dist.ReduceOp.MAX)
+            self.changing = [name for name, each in zip(self.before, changed.tolist(), strict=True) if each]
+        for name in self.changing:
+            dist.broadcast(now[name], 0)
+
+
+def state(tensor: Tensor) -> tuple[int, int]:
+    """What is another once it was written to, or replaced."""
+    return id(tensor), tensor._version
