@@ -9,28 +9,59 @@ from pathlib import Path
 from typing import Any
 
 from a2a_cli.progress import reporter
-from a2a_core import training
+from a2a_core import heartbeat, training
 from a2a_core.errors import A2AError
 from a2a_core.recipe import load_recipe
+from a2a_core.reporter import Reporter
 from a2a_core.runs import Run, write
 
 
 def main(arguments: list[str]) -> int:
     """Do this rank's part, and leave word of how it ended in `ranks/<rank>.json`."""
     run = Run(Path(arguments[0]))
-    rank = os.environ["RANK"]
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    code = over(run.folder, ranks)
+    if code is not None:
+        return code
+    path = run.folder / "ranks" / f"{rank}.json"
+    shows = reporter("--json" in arguments, training.main_rank())
+    resume = "--resume" in arguments
+    if training.main_rank() and heartbeat.read(run.folder, rank):
+        resume = again(run, shows)
+    path.unlink(missing_ok=True)
     ended: dict[str, Any] = {"exit_code": 0}
     try:
         loaded = load_recipe(run.recipe, None, environ={})
-        shows = reporter("--json" in arguments, training.main_rank())
-        training.work(loaded, run, shows, "--resume" in arguments)
+        training.work(loaded, run, shows, resume)
     except A2AError as error:
         problems = [{"message": problem.message, "hint": problem.hint} for problem in error.problems]
-        ended = {"exit_code": error.exit_code, "table": error.table, "problems": problems}
+        lost = isinstance(error, heartbeat.RankLost)
+        ended = {"exit_code": error.exit_code, "table": error.table, "problems": problems, "lost": lost}
     except KeyboardInterrupt:
         return 1
-    write(run.folder / "ranks" / f"{rank}.json", json.dumps(ended))
+    write(path, json.dumps(ended))
     return int(ended["exit_code"])
+
+
+def over(folder: Path, ranks: int) -> int | None:
+    """The exit code at which ranks that were started again find that there is nothing left to do; None where there is.
+
+    They ended well and one of them died of its own end; or one said what is wrong, and would say it again; or the run was told
+    to stop. All of them see the same, since none of those reports is touched then.
+    """
+    reports = [heartbeat.report(folder, rank) for rank in range(ranks)]
+    if all(found.get("exit_code") == 0 for found in reports):
+        return 0
+    wrong = any(found.get("problems") and not found.get("lost") for found in reports)
+    return 1 if wrong or (folder / "ranks" / heartbeat.STOPPING).exists() else None
+
+
+def again(run: Run, shows: Reporter) -> bool:
+    """This rank was here before: say so, count it, and go on from where it can."""
+    run.update(restarts=run.state.get("restarts", 0) + 1)
+    said = heartbeat.report(run.folder, 0).get("problems")
+    shows.note(f"ranks are started again: {said[0]['message'] if said else 'one of them died'}")
+    return True
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from a2a_core.options import Component
 from a2a_core.structures import Plan
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from a2a_core.model import A2AModel
     from a2a_core.recipe import Recipe
 
+T = TypeVar("T")
+
 
 class Fit(Protocol):
     """What a trainer builds."""
@@ -35,6 +38,10 @@ class TrainerConfig(Component):
     """The run: `[trainer]`."""
 
     kind = "trainer"
+    may_change: ClassVar[frozenset[str]] = frozenset()
+    """Options that may be others where a run goes on from a checkpoint, if the user insists (`--force`)."""
+    must_stay: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Why another one may not, as far as there is more to say than that the checkpoint was written with it."""
 
     @abstractmethod
     def build(self, job: Job) -> Fit:
@@ -81,6 +88,18 @@ class BackendConfig(Component):
     def joined(self) -> bool:
         """This process is a rank already (the only one, or one that torchrun started)."""
         return True
+
+    def agree(self, what: str, choose: Callable[[], T], about: str = "") -> T:
+        """What `choose` gives on the first rank, for all of them; its A2AError, too. Every rank asks, and waits for the others.
+
+        Where each of several machines is yet to start its ranks, they agree in the same way. `what` names the question, the
+        answer is plain JSON, and A2AError says that `about`, such as a recipe's digest, is not the same on all.
+        """
+        return choose()
+
+    def notes(self) -> Iterable[str]:
+        """What the user should know of how this run is carried out; asked on the first rank, once all are there."""
+        return ()
 
     def launch(self, command: Sequence[str], folder: Path) -> None:
         """Start the ranks, each running `command`, and wait; RunFailed says which rank failed and why."""

@@ -12,10 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from a2a_core import heartbeat
 from a2a_core.errors import A2AError, RunFailed
 from a2a_core.mistakes import placed
 from a2a_core.recipe import fill
-from a2a_core.runs import Run, now, release, write
+from a2a_core.runs import Run, now, release, step_of, write
 
 if TYPE_CHECKING:
     from a2a_core.job import Result
@@ -23,12 +24,19 @@ if TYPE_CHECKING:
     from a2a_core.reporter import Reporter
 
 T = TypeVar("T")
+NODE = "A2A_NODE"
+"""The environment's word for which of several machines this is, that start the ranks of one run: 0 keeps its record."""
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy", "safetensors", "tokenizers", "deepspeed", "peft")
 
 
 def main_rank() -> bool:
     """Whether this process writes and shows; alone, it does."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("RANK", os.environ.get(NODE, "0")) == "0"
+
+
+def started_again() -> bool:
+    """A launcher started these ranks before, and one of them died."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def start(run: Run, loaded: Loaded, recipe: Path) -> None:
@@ -64,6 +72,7 @@ def train(loaded: Loaded, run: Run, reporter: Reporter, command: Sequence[str], 
     if main_rank():
         run.begin()
     if backend.joined():
+        resume = resume or started_again()
         return recorded(run, lambda: work(loaded, run, reporter, resume), new=not resume)
     with placed(loaded.tree):  # ranks read the run's recipe, and the user wrote this one
         recorded(run, lambda: backend.launch(command, run.folder), new=not resume)
@@ -93,26 +102,42 @@ def recorded(run: Run, action: Callable[[], T], new: bool) -> T:
 
 
 def work(loaded: Loaded, run: Run, reporter: Reporter, resume: bool) -> Result:
-    """One rank's part: from the checkpoint, if there is one and `resume`, to the result."""
+    """One rank's part: from the newest whole checkpoint, if there is one and `resume`, to the result."""
     from a2a_core.job import assemble
 
     backend = loaded.recipe.backend
-    backend.setup()
-    try:
-        checkpoint = run.newest_checkpoint() if resume else None
-        if resume and main_rank():
-            run.rewind(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
-        job = assemble(loaded, run, reporter, checkpoint)
-        result = within_memory(loaded.recipe.trainer.build(job).fit)
-    finally:
-        reporter.close()
-        backend.teardown()
+    with heartbeat.watched(run.folder):
+        try:
+            backend.setup()
+            for note in backend.notes() if main_rank() else ():
+                reporter.note(note)
+            checkpoint = begun(loaded, run, reporter, resume)
+            job = assemble(loaded, run, reporter, checkpoint)
+            result = within_memory(loaded.recipe.trainer.build(job).fit)
+        finally:
+            reporter.close()
+            backend.teardown()
     if main_rank():
         status = "done" if result.status == "done" else "interrupted"
         run.update(
             status=status, finished=now(), steps=result.steps, results=result.results, seconds=result.seconds, error=None
         )
     return result
+
+
+def begun(loaded: Loaded, run: Run, reporter: Reporter, resume: bool) -> Path | None:
+    """The checkpoint to go on from, where the first rank is to `resume`; what was recorded after it is forgotten."""
+    from a2a_core.resuming import checkpoint
+
+    def choose() -> str:
+        if not resume:
+            return ""
+        found = checkpoint(run, reporter)
+        run.rewind(step_of(found) if found else 0)
+        return str(found or "")
+
+    chosen = loaded.recipe.backend.agree("checkpoint", choose)
+    return Path(chosen) if chosen else None
 
 
 def within_memory(fit: Callable[[], Result]) -> Result:

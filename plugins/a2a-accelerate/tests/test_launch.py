@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from a2a_accelerate.ddp import DdpBackend
 from a2a_accelerate.launch import launch
 from a2a_core import A2AError, RunFailed
 
@@ -20,7 +21,7 @@ def run(tmp_path: Path, body: str) -> None:
     script.write_text(RANK + body)
     folder = tmp_path / "run"
     folder.mkdir()
-    launch([sys.executable, str(script), str(folder)], 2, 1, folder)
+    launch(DdpBackend(processes=2, device="cpu"), [sys.executable, str(script), str(folder)], folder)
 
 
 def test_ranks_run_beside_one_another(tmp_path: Path) -> None:
@@ -42,12 +43,13 @@ def test_a_ranks_own_error_is_what_is_raised(tmp_path: Path, code: int, kind: ty
 
 def test_a_rank_that_dies_is_named(tmp_path: Path) -> None:
     body = "os.kill(os.getpid(), signal.SIGKILL) if rank == 1 else time.sleep(60)"
-    with pytest.raises(RunFailed, match=r"rank 1 ended with exit code -9"):
+    with pytest.raises(RunFailed, match=r"rank 1 was killed \(SIGKILL\): it never began"):
         run(tmp_path, body)
 
 
 def test_an_abort_after_all_is_done_is_no_failure(tmp_path: Path) -> None:
-    run(tmp_path, "leave(exit_code=0); os.abort()")
+    both = "while len(list((folder / 'ranks').glob('*.json'))) < 2: time.sleep(0.01)"
+    run(tmp_path, f"leave(exit_code=0)\n{both}\nos.abort()")
 
 
 def test_other_ranks_output_goes_to_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,76 +1,120 @@
-"""Starting ranks through torch's elastic launch; success and failure are what the ranks themselves reported."""
+"""Starting ranks through torch's elastic agent; success and failure are what the ranks themselves reported."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from torch.distributed.elastic.agent.server import WorkerSpec
+from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.distributed.elastic.rendezvous import RendezvousError
+from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import C10dRendezvousBackend
+from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRendezvousHandler, RendezvousTimeout
 
-from a2a_core import A2AError, Problem, RunFailed
+from a2a_accelerate.judging import Ended, judge
+from a2a_accelerate.stores import held
+from a2a_core.heartbeat import STOPPING
+from a2a_core.training import main_rank
 
-GRACE = 600
-"""Seconds for the ranks to end their step and save a checkpoint after an interrupt."""
+if TYPE_CHECKING:
+    from a2a_accelerate.ranks import RanksBackend
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+GRACE = 600.0
+"""Seconds for which the machine that holds the store waits for the others to end as well as it did."""
+SOON = 10.0
+"""The same, where something went wrong: they find out."""
+AT_ONCE = 30
+"""Seconds that ranks have to end after a second signal."""
 
 
-def launch(command: Sequence[str], ranks: int, threads: int, folder: Path) -> None:
-    """Run `command` as so many ranks. Each leaves `ranks/<rank>.json` in `folder`; the others' output goes to `logs/`."""
+def launch(backend: RanksBackend, command: Sequence[str], folder: Path) -> None:
+    """Run `command` as this machine's ranks of a run. Each leaves `ranks/<rank>.json` in `folder`; logs go to `logs/`."""
+    ranks, machines = backend.ranks(), backend.machines()
+    store, address = (machines.store, machines.address) if machines else (held("localhost", 0, backend.timeout), "localhost")
     reports = folder / "ranks"
-    shutil.rmtree(reports, ignore_errors=True)
-    reports.mkdir(parents=True)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if main_rank():  # with several machines, none has ranks before all agents have met
+        shutil.rmtree(reports, ignore_errors=True)
+        reports.mkdir(parents=True)
+    os.environ["OMP_NUM_THREADS"] = str(backend.threads)
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # each attempt has a new store: old addresses lead nowhere
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ""  # `forwarded` does
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what the ranks report is clearer
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=ranks,
-        run_id=folder.name,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        local_addr="localhost",
-        max_restarts=0,
-        logs_specs=DefaultLogsSpecs(str(folder / "logs"), redirects=dict.fromkeys(range(1, ranks), Std.ALL)),
-        shutdown_timeout=GRACE,
+    handler = DynamicRendezvousHandler.from_backend(
+        folder.name,
+        store,
+        C10dRendezvousBackend(store, folder.name),
+        backend.nodes,
+        backend.nodes,
+        address,
+        RendezvousTimeout(join=timedelta(seconds=backend.timeout)),
     )
-    interrupted = False
-    failure: ChildFailedError | None = None
+    spec = WorkerSpec(
+        role="rank",
+        local_world_size=ranks,
+        entrypoint=command[0],
+        args=tuple(command[1:]),
+        rdzv_handler=handler,
+        max_restarts=backend.max_restarts,
+        local_addr=address,
+    )
+    logs = DefaultLogsSpecs(str(folder / "logs"), redirects=dict.fromkeys(range(1, ranks), Std.ALL))
+    agent = LocalElasticAgent(spec, logs, exit_barrier_timeout=1, shutdown_timeout=AT_ONCE)
+    ended = Ended(folder, backend.max_restarts, backend.rendezvous)
+    with forwarded(agent, reports / STOPPING, ended):
+        run(agent, ended)
+        if machines:  # the store has to last for as long as another machine's agent asks it
+            machines.leave(SOON if ended.failures or ended.alone else GRACE)
+    handler.shutdown()
+    judge(ended)
+
+
+def run(agent: LocalElasticAgent, ended: Ended) -> None:
+    """Until this machine's ranks have ended for good."""
     try:
-        elastic_launch(config, command[0])(*command[1:])
-    except SignalException:
-        interrupted = True
-    except ChildFailedError as error:
-        failure = error  # torchrun's own ranks sometimes abort at teardown, after all is done: the reports decide
-    judge([report(reports / f"{rank}.json") for rank in range(ranks)], folder, interrupted, failure)
+        result = agent.run()
+        ended.failures = dict(result.failures) if result else {}
+    except SignalException as told:
+        ended.signal = told.sigval
+    except (RendezvousError, RuntimeError) as error:  # torch's own where a store's connection broke
+        ended.alone = error
+    workers = agent.get_worker_group().workers
+    ended.world = max(0, *(worker.world_size for worker in workers))
 
 
-def report(path: Path) -> dict[str, Any]:
-    """What a rank said of itself; empty when it died before it could."""
+@contextmanager
+def forwarded(agent: LocalElasticAgent, stopping: Path, ended: Ended) -> Iterator[None]:
+    """The first signal goes to the ranks, which save and end; the second ends them.
+
+    torch's own handler would send it to their whole process groups, and a data loader's workers know no checkpoint.
+    """
+
+    def forward(number: int, _: Any) -> None:
+        pids = [worker.id for worker in agent.get_worker_group().workers if worker.id]
+        again, ended.signal = bool(ended.signal), number
+        if again or not pids:
+            raise SignalException(f"{signal.Signals(number).name} came", signal.Signals(number))
+        stopping.touch()  # ranks that die of it are not started again
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    before: dict[signal.Signals, Any] = {}
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
-
-
-def judge(reports: Sequence[dict[str, Any]], folder: Path, interrupted: bool, failure: ChildFailedError | None) -> None:
-    """Raise what went wrong: a rank's own error first, else who died."""
-    for found in reports:
-        if found.get("problems"):
-            kind = A2AError if found.get("exit_code") == A2AError.exit_code else RunFailed
-            error = kind([Problem(each["message"], hint=each["hint"]) for each in found["problems"]])
-            error.table = found.get("table", "")
-            raise error
-    silent = [rank for rank, found in enumerate(reports) if not found]
-    if silent and interrupted:
-        raise KeyboardInterrupt
-    if silent:
-        first = failure.get_first_failure() if failure else None
-        who = f"rank {first[0]} ended with exit code {first[1].exitcode}" if first else f"rank(s) {silent} ended without a word"
-        raise RunFailed(f"{who}", hint=f"their output: {folder / 'logs'}; go on with `a2a train --resume {folder}`")
+        before = {each: signal.signal(each, forward) for each in FORWARDED}
+    except ValueError:  # not the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

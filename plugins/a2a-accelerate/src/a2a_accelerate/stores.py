@@ -1,0 +1,137 @@
+"""Where ranks meet (as their launcher has set MASTER_ADDR), and where machines do (`backend.rendezvous`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from a2a_accelerate.meeting import OFTEN, Meeting
+from a2a_core import A2AError, RunFailed
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
+
+NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What a launcher sets for each rank."""
+
+
+def of_ranks(timeout: float) -> Meeting:
+    """All ranks of this run."""
+    absent = [name for name in NEEDED if name not in os.environ]
+    if absent:
+        raise A2AError(f"this process was started as one of several ranks, but without {' and '.join(absent)}")
+    return ranks_at(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout)
+
+
+@cache
+def ranks_at(host: str, port: int, timeout: float) -> Meeting:
+    """One for each place: its store stays open for as long as the process."""
+    from torch.distributed import PrefixStore
+
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun holds one store for all attempts
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if agents else "0"
+    opened = held(host, port, timeout) if rank == 0 and not agents else reached(host, port, timeout)
+    meeting = Meeting(PrefixStore(f"a2a/{attempt}", opened), f"{host}:{port}", "rank", rank, ranks, timeout)
+    meeting.memory = PrefixStore("a2a", opened) if agents else None
+    return meeting
+
+
+class Machines(Meeting):
+    """All machines of this run; `address` is this one's, as the others see it."""
+
+    def __init__(self, store: Store, where: str, several: int, timeout: float, address: str) -> None:
+        self.address = address
+        super().__init__(store, where, "machine", store.add("came", 1) - 1, several, timeout)
+        if self.late:
+            return
+        cards = [json.loads(card) for card in self.everyone("card", json.dumps([address, os.getpid(), self.mine]))]
+        self.mine = [number for _, _, number in sorted(cards)].index(self.mine)  # torch numbers their ranks in this order
+
+    def incomplete(self, absent: list[int]) -> RunFailed:
+        """They are numbered as they come: nobody knows the names of those who did not."""
+        text = f"{self.several - len(absent)} of {self.several} machines came to {self.where} within {self.timeout:g} s"
+        return RunFailed(text, hint="run the same `a2a train` on the others (`backend.nodes`), or raise `backend.timeout`")
+
+    def leave(self, seconds: float) -> None:
+        """The one that holds the store goes last, or after so many seconds."""
+        until = time.monotonic() + seconds
+        with suppress(RuntimeError):
+            left = self.store.add("left", 1)
+            while left < self.several and time.monotonic() < until:
+                time.sleep(OFTEN)
+                left = self.store.add("left", 0)
+
+
+@cache
+def machines_at(rendezvous: str, nodes: int, timeout: float) -> Machines:
+    """Hold the store if `rendezvous` is this machine's and nobody does yet; wait for all of them."""
+    host, _, port = rendezvous.rpartition(":")
+    store: Any = None
+    if here(host):
+        with suppress(RunFailed):
+            store = held(host, int(port), timeout)
+    return Machines(store or reached(host, int(port), timeout), rendezvous, nodes, timeout, facing(host))
+
+
+def held(host: str, port: int, timeout: float) -> Store:
+    """A new store in this process; port 0: one that is free."""
+    from torch.distributed import TCPStore
+
+    long = timedelta(seconds=max(60.0, timeout))
+    try:
+        return TCPStore(host, port, is_master=True, multi_tenant=True, wait_for_workers=False, timeout=long)
+    except RuntimeError as error:
+        raise RunFailed(f"ranks cannot meet at {host}:{port}: {first_line(error)}", hint="is the port taken?") from error
+
+
+def reached(host: str, port: int, timeout: float) -> Store:
+    """Another's store; RunFailed when nobody answers."""
+    from torch.distributed import TCPStore
+
+    until = time.monotonic() + timeout
+    while True:
+        short = timedelta(seconds=max(1.0, min(5.0, until - time.monotonic())))  # no Ctrl-C comes through while torch waits
+        try:
+            store = TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=short)
+        except RuntimeError as error:
+            if time.monotonic() > until:
+                text = f"nobody answered at {host}:{port} within {timeout:g} s"
+                hint = f"that machine has to run, and be reached under this name ({first_line(error)})"
+                raise RunFailed(text, hint=hint) from error
+            time.sleep(OFTEN)
+            continue
+        store.set_timeout(timedelta(seconds=max(60.0, timeout)))
+        return store
+
+
+def first_line(error: Exception) -> str:
+    """Of what torch says; the rest is C++."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def here(host: str) -> bool:
+    """Whether an address is one of this machine: then a socket can be bound to it."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    for family, _, _, _, address in found:
+        with socket.socket(family, socket.SOCK_STREAM) as tried, suppress(OSError):
+            tried.bind((address[0], 0))
+            return True
+    return False
+
+
+def facing(host: str) -> str:
+    """This machine's own address as another one sees it; its name may be known to nobody."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect((host, 9))  # sends nothing
+        return str(probe.getsockname()[0])
+    return socket.gethostname()
