@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from a2a_core.model import A2AModel
 
+Named = TypeVar("Named")
 Shapes = Mapping[str, tuple[torch.Size, torch.dtype]]
 """Of saved tensors, by name."""
 
@@ -98,12 +99,15 @@ class Holding:
 
     def load_weights(self, state: Mapping[str, Tensor]) -> None:
         """Take over whole tensors, which every rank has."""
+        self._refuse_others(state)
+        self.model.load_state_dict(state, strict=False)
+
+    def _refuse_others(self, state: Mapping[str, Tensor]) -> None:
         own = self.model.state_dict()
         missing = sorted(own.keys() - state.keys() - set(self.model.all_tied_weights_keys))
         left = sorted(state.keys() - own.keys())
         if missing or left:
             raise RunFailed(f"the checkpoint's weights are not this model's: missing {missing[:5]}, left over {left[:5]}")
-        self.model.load_state_dict(state, strict=False)
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -147,7 +151,7 @@ class Holding:
         assert self.optimizer is not None
         self.optimizer.state.setdefault(parameter, {})[key] = value
 
-    def _known(self, name: str, parameters: Mapping[str, nn.Parameter]) -> nn.Parameter:
+    def _known(self, name: str, parameters: Mapping[str, Named]) -> Named:
         if name not in parameters:
             raise RunFailed(f"the checkpoint has optimizer state of `{name}`, which this model does not have")
         return parameters[name]
