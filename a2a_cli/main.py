@@ -178,6 +178,7 @@ def report(kind: type[BaseException], error: BaseException, trace: TracebackType
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+@click.option("--local_rank", hidden=True, expose_value=False, help="Said by `deepspeed`, which says LOCAL_RANK, too.")
 @click.version_option(package_name="a2a-trainer", message="a2a %(version)s")
 def a2a() -> None:
     """Train any-to-any multimodal models from recipes; every part is a plugin."""
