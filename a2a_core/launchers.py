@@ -50,11 +50,6 @@ class Launch:
         """Ranks on each machine; 0: one for each GPU."""
         return int(self.asked("processes", 1))
 
-    @property
-    def spreads(self) -> bool:
-        """The backend can have several ranks, on several machines."""
-        return hasattr(self.backend, "rendezvous")
-
     def gpus(self, given: int | None) -> int:
         """GPUs to ask for on each machine: as many as are `given`, else one for each rank, none for the CPU."""
         if given is not None or self.asked("device", "auto") == "cpu":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from shlex import quote
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from a2a_core import A2AError, option
 from a2a_core.launchers import RECIPE, Launch, LauncherConfig, Written
@@ -82,6 +82,11 @@ class KubernetesLauncher(LauncherConfig):
         ]
         return Written({MANIFEST: text}, f"kubectl apply -f {quote(str(launch.folder / MANIFEST))}", notes)
 
+    @classmethod
+    def tiny(cls, folder: Path) -> Self:
+        """See Component.tiny."""
+        return cls(image="registry/a2a:1", volumes={"data": "/data"})
+
     def mounted(self, path: str) -> bool:
         """Whether a path lies on a volume."""
         return any(PurePosixPath(path).is_relative_to(each) for each in self.volumes.values())
@@ -102,7 +107,7 @@ class KubernetesLauncher(LauncherConfig):
         container = {
             "name": "pytorch",  # the training operator looks for a container of this name
             "image": self.image,
-            "command": ["sh", "-c", self.script(launch, first)],
+            "command": ["sh", "-c", escaped(self.script(launch, first))],
             "ports": [{"name": "pytorchjob-port", "containerPort": PORT}],
             "env": [{"name": each, "value": value} for each, value in self.environment.items()],
             "envFrom": [{"secretRef": {"name": each}} for each in self.secrets],
@@ -120,7 +125,7 @@ set -u
 unset RANK WORLD_SIZE # the training operator counts pods
 {arguments(launch.run, str(RECIPES / RECIPE))}
 {attended(train(self.python) + several, "TERM")}
-if [ "$code" -eq 0 ] && status interrupted; then exit {STOPPED}; fi
+if [ "$code" -eq 0 ] && status "preempted"; then exit {STOPPED}; fi
 exit "$code"
 """
 
@@ -131,6 +136,11 @@ exit "$code"
         return filled(
             {"requests": {**cpus, **memory}, "limits": {**memory, **({self.gpu_resource: str(gpus)} if gpus else {})}}
         )
+
+
+def escaped(text: str) -> str:
+    """So that Kubernetes, which reads `$(NAME)` in commands as a variable and `$$` as `$`, gives the text itself."""
+    return re.sub(r"\$(?=[$(])", "$$", text)
 
 
 def label(name: str) -> str:

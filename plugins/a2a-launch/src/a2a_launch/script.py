@@ -28,17 +28,22 @@ class ScriptLauncher(LauncherConfig):
     def check(self) -> None:
         """See Options."""
         exported(self.environment)
+        host, _, port = self.rendezvous.rpartition(":")
+        if self.rendezvous and not (host and port.isdecimal()):
+            raise ValueError(f"`rendezvous` is host:port, such as first-host:29400, got `{self.rendezvous}`")
 
     def build(self, launch: Launch) -> Written:
         """See LauncherConfig."""
         meet = self.rendezvous or launch.asked("rendezvous", "")
         if launch.nodes > 1 and not meet:
+            hint = "name a port of one of them: `--with rendezvous=first-host:29400`"
+            raise A2AError(f"{launch.nodes} machines have no place to meet", hint=hint)
+        if launch.nodes == 1 and self.rendezvous:
             raise A2AError(
-                f"{launch.nodes} machines have no place to meet",
-                hint="name a port of one: `--with rendezvous=first-host:29400`",
+                "one machine has nobody to meet: `backend.nodes` = 1", hint="set `backend.nodes`, or no `rendezvous`"
             )
         where = "here" if launch.nodes == 1 else f"on each of {launch.nodes} machines"
-        several = spread(launch, str(launch.nodes), quote(meet)) if launch.nodes > 1 else ""
+        several = spread(launch, str(launch.nodes), quote(meet))
         text = f"""\
 #!/bin/sh
 # Trains {plain(launch.name)}: run it {where}; written by `a2a launch`.

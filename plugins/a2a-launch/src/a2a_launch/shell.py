@@ -40,7 +40,7 @@ def arguments(run: Path, recipe: str) -> str:
     return f"""\
 run={quote(str(run))}
 status() {{ grep -qs "\\"status\\": \\"$1\\"" "$run/run.json"; }}
-if status done; then
+if status "done"; then
   echo "$run is finished"
   exit 0
 fi
@@ -57,8 +57,8 @@ def train(python: str) -> str:
 
 
 def spread(launch: Launch, nodes: str, rendezvous: str) -> str:
-    """How the machines find one another, as options of `a2a train`; both are shell words. None for a backend of one rank."""
-    return f" --set backend.nodes={nodes} --set backend.rendezvous={rendezvous}" if launch.spreads else ""
+    """How several machines find one another, as options of `a2a train`; both are shell words."""
+    return f" --set backend.nodes={nodes} --set backend.rendezvous={rendezvous}" if launch.nodes > 1 else ""
 
 
 def attended(command: str, signal: str) -> str:

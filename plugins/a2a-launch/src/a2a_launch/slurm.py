@@ -59,7 +59,7 @@ class SlurmLauncher(LauncherConfig):
         several = spread(launch, nodes, '"$first:$port"')
         command = f"{step} {train(self.python or sys.executable)}{several}"
         again = """\
-if [ -n "$warned" ] && [ "$code" -eq 0 ] && ! status done; then
+if [ -n "$warned" ] && [ "$code" -eq 0 ] && status "preempted"; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 """
