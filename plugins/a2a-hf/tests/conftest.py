@@ -1,4 +1,5 @@
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -7,6 +8,7 @@ import pytest
 
 HERE = Path(__file__).parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.append(str(HERE))  # for what tests share, `toy_runs`
 
 RECIPE = """
 seed = 3

@@ -1,42 +1,17 @@
 import json
-import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from toy_runs import Recipe, Stopper, fit, history, weights
 
 from a2a_core import A2AError, RunFailed
-from a2a_core.job import Result
 from a2a_core.model import A2AModel
-from a2a_core.recipe import load_recipe
-from a2a_core.reporter import Silent
-from a2a_core.runs import Run, create
-from a2a_core.training import start, train
-
-Recipe = Callable[..., Path]
-
-
-def fit(recipe: Path, folder: Path, *sets: str, resume: bool = False, reporter: Silent | None = None) -> tuple[Result, Run]:
-    loaded = load_recipe(recipe, None, sets, for_run=True)
-    run = Run(folder) if resume else create(folder)
-    if not resume:
-        start(run, loaded, recipe)
-    result = train(loaded, run, reporter or Silent(), [], resume)
-    assert result is not None
-    return result, run
-
-
-def weights(run: Run) -> torch.Tensor:
-    state = load_file(run.model / "model.safetensors")
-    return torch.cat([state[name].flatten() for name in sorted(state)])
-
-
-def history(run: Run, split: str = "train") -> list[dict[str, float]]:
-    return [record for line in run.metrics.read_text().splitlines() if (record := json.loads(line))["split"] == split]
+from a2a_core.runs import Run
 
 
 def test_a_run_leaves_a_model_a_history_and_checkpoints(recipe: Recipe, tmp_path: Path) -> None:
@@ -68,21 +43,6 @@ def test_accumulation_is_a_bigger_batch(recipe: Recipe, tmp_path: Path, sets: tu
     for one, other in zip(history(whole), history(parts), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
         assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
-
-
-class Stopper(Silent):
-    """Presses Ctrl-C after so many steps."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-        self.notes: list[str] = []
-
-    def step(self, step: int) -> None:
-        if step == self.after:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture

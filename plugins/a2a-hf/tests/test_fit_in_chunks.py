@@ -1,61 +1,21 @@
 """Runs whose losses compare all rows of a step, which is more than fits at once."""
 
 import json
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from toy_runs import Recipe, Stopper, fit, history, weights
 
 from a2a_core import A2AError, RunFailed
 from a2a_core.builtin.pad import Pad
-from a2a_core.job import Result
 from a2a_core.recipe import load_recipe
-from a2a_core.reporter import Silent
-from a2a_core.runs import Run, create
-from a2a_core.training import start, train
 
-Recipe = Callable[..., Path]
 WINDOW = ('use = "squared"', 'use = "window"')
 SGD = ('use = "hf"', 'use = "hf"\noptimizer = "sgd"\nmax_grad_norm = 0.0')
 GAPS = ('use = "toy"', 'use = "toy"\nunlabelled = 3\nabsent = 4')
 BESIDE = '[losses.more]\nuse = "squared"\nhead = "number"\nweight = 0.1\n'
-
-
-class Told(Silent):
-    """Keeps notes; asks for an interruption after a step."""
-
-    def __init__(self, after: int = -1) -> None:
-        self.after, self.notes = after, list[str]()
-
-    def step(self, step: int) -> None:
-        if step == self.after:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
-def fit(recipe: Path, folder: Path, *sets: str, resume: bool = False, reporter: Silent | None = None) -> tuple[Result, Run]:
-    loaded = load_recipe(recipe, None, sets, for_run=True)
-    run = Run(folder) if resume else create(folder)
-    if not resume:
-        start(run, loaded, recipe)
-    result = train(loaded, run, reporter or Silent(), [], resume)
-    assert result is not None
-    return result, run
-
-
-def weights(run: Run) -> torch.Tensor:
-    state = load_file(run.model / "model.safetensors")
-    return torch.cat([state[name].flatten() for name in sorted(state)])
-
-
-def history(run: Run) -> list[dict[str, float]]:
-    return [record for line in run.metrics.read_text().splitlines() if (record := json.loads(line))["split"] == "train"]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +42,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(recipe: Recipe, tmp_path
     """Bit for bit, with dropout; it stops after the step that follows, and the third is an epoch's last."""
     path = recipe(WINDOW, ('use = "reference"', 'use = "dropped"'), ('use = "hf"', 'use = "hf"\nmicro_batch = 3'), more=BESIDE)
     _, never = fit(path, tmp_path / "never")
-    result, run = fit(path, tmp_path / "stopped", reporter=Told(after))
+    result, run = fit(path, tmp_path / "stopped", reporter=Stopper(after))
     assert (result.status, result.steps) == ("interrupted", after + 1)
     result, run = fit(path, run.folder, resume=True)
     assert (result.status, result.steps) == ("done", 6)
@@ -112,10 +72,10 @@ def test_nan_dumps_every_chunk(recipe: Recipe, tmp_path: Path) -> None:
 
 def test_rows_that_are_alike_come_in_different_steps(recipe: Recipe, tmp_path: Path) -> None:
     """The toy's rows have no twins unless it is told to."""
-    told = Told()
+    told = Stopper()
     fit(recipe(WINDOW), tmp_path / "run", reporter=told)
     assert not told.notes
-    told = Told()
+    told = Stopper()
     _, run = fit(recipe(WINDOW, ('use = "toy"', 'use = "toy"\ntwins = 5')), tmp_path / "twins", reporter=told)
     (note,) = told.notes
     assert "no two rows with the same `left`, and one value stands in 5 of 20 rows: an epoch has 5 steps, not 3" in note
