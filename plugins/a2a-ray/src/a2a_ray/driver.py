@@ -1,0 +1,124 @@
+"""What runs beside Ray Train's workers: starts them, waits, and says how it ended."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from a2a_core.errors import A2AError, Problem, RunFailed
+
+if TYPE_CHECKING:
+    from a2a_core import BackendConfig
+    from a2a_core.runs import Run
+
+
+class Shape(NamedTuple):
+    """Ranks, as Ray is asked for them."""
+
+    nodes: int
+    processes: int
+    device: str
+
+    @property
+    def workers(self) -> int:
+        """Ranks in all."""
+        return self.nodes * self.processes
+
+
+def shape(backend: BackendConfig) -> Shape:
+    """What a backend asks for; A2AError for one that Ray Train cannot start."""
+    if not hasattr(backend, "rendezvous"):
+        raise A2AError(f"backend `{backend.name}` has one rank, and Ray Train starts several", hint='set `backend.use = "ddp"`')
+    found = Shape(backend.nodes, getattr(backend, "processes", 0), getattr(backend, "device", "auto"))
+    if not found.processes:
+        raise A2AError("Ray Train wants to know how many ranks a machine has", hint="set `backend.processes`")
+    return found
+
+
+def main(recipe: Path, run: Path, cpus: float = 1.0) -> None:
+    """Train a complete recipe into the folder of a run; mistakes end the process with a message and a2a's exit code."""
+    try:
+        train(recipe, run, cpus)
+    except A2AError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def train(recipe: Path, folder: Path, cpus: float) -> None:
+    """A new run, or one that has a checkpoint, from there; A2AError."""
+    required()
+    from a2a_core import runs, training
+    from a2a_core.recipe import load_recipe
+
+    run = runs.Run(folder)
+    if run.status == "done":
+        print(f"{folder} is finished")
+        return
+    new = run.newest_checkpoint() is None
+    loaded = load_recipe(recipe if new else run.recipe, None, environ={}, for_run=True)
+    asked = shape(loaded.recipe.backend)
+    if new:
+        run = runs.create(folder)
+        training.start(run, loaded, recipe)
+    run.begin()
+    training.recorded(run, lambda: fit(run, loaded.recipe.backend, asked, cpus), new=new)
+
+
+def required() -> None:
+    """A2AError where Ray Train is not installed."""
+    try:
+        import ray.train  # noqa: F401
+    except ImportError as error:
+        raise A2AError(f"Ray Train is not installed ({error})", hint='pip install "a2a-ray[ray]"') from None
+
+
+def fit(run: Run, backend: Any, asked: Shape, cpus: float) -> None:
+    """Let Ray Train have the ranks; what went wrong with one of them is raised here."""
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from a2a_ray.worker import work
+
+    reports = run.folder / "ranks"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir()
+    if not ray.is_initialized():
+        ray.init()
+    gpu = asked.device == "cuda" or (asked.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"run": str(run.folder.resolve())},
+        torch_config=TorchConfig("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout_s=max(1, int(backend.timeout))),
+        scaling_config=ScalingConfig(
+            num_workers=asked.workers,
+            use_gpu=gpu,
+            resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpu else {})},
+            placement_strategy="STRICT_PACK" if asked.nodes == 1 else "PACK",
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str((run.folder / "logs").resolve()),
+            failure_config=FailureConfig(max_failures=backend.max_restarts),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        judge(reports, asked.workers)
+        first = next(iter(str(error).strip().splitlines()), "a worker died")
+        raise RunFailed(f"Ray Train gave up: {first}", hint=f"its logs: {run.folder / 'logs'}") from error
+    judge(reports, asked.workers)
+
+
+def judge(reports: Path, ranks: int) -> None:
+    """Raise what a rank said of its end."""
+    for rank in range(ranks):
+        path = reports / f"{rank}.json"
+        ended = json.loads(path.read_text()) if path.is_file() else {}
+        if ended.get("problems"):
+            kind = A2AError if ended["exit_code"] == A2AError.exit_code else RunFailed
+            raise kind([Problem(each["message"], hint=each["hint"]) for each in ended["problems"]])
