@@ -333,11 +333,12 @@ def find(name: str, runs: Path) -> Run:
     raise A2AError(f"there is no run `{name}` in {runs}", hint=suggest(name, known, "a2a runs list"))
 
 
-def newest_unfinished(runs: Path, recipe: Path | None = None) -> Run:
-    """The run that `--resume` without a name means: of a recipe, or of any."""
+def newest_unfinished(runs: Path, recipe: Path | None = None, begun: bool = False) -> Run:
+    """What `--resume` without a name means, of a recipe, or of any; `begun`, where the first rank may work on it already."""
+    statuses = UNFINISHED | {"running"} if begun else UNFINISHED
     for run in every(runs):
         asked = recipe is None or run.state.get("recipe") == str(recipe.resolve())
-        if asked and run.status in UNFINISHED:
+        if asked and run.status in statuses:
             return run
     of = f" of {recipe}" if recipe else ""
     raise A2AError(f"no run{of} in {runs} is unfinished", hint="`a2a runs list` shows what there is")

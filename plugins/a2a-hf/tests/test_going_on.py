@@ -8,13 +8,11 @@ from pathlib import Path
 import attrs
 import pytest
 import torch
-from test_fit import fit, history, weights
+from toy_runs import Recipe, fit, history, weights
 
 from a2a_core.reporter import Silent
 from a2a_core.runs import Run
 from a2a_hf.trainer import MAY_CHANGE, MUST_STAY, HfTrainer
-
-Recipe = Callable[..., Path]
 
 
 class Sender(Silent):
@@ -119,8 +117,6 @@ def test_how_often_is_what_the_recipe_says_now(stopped: Callable[..., tuple[Path
         ("trainer.learning_rate=0.001",),
         ("trainer.weight_decay=0.5",),
         ("trainer.adam_beta1=0.5",),
-        ("trainer.adam_beta2=0.5",),
-        ("trainer.adam_epsilon=0.1",),
         ("trainer.warmup_steps=5",),
         ("trainer.max_grad_norm=0.01",),
         ("trainer.max_steps=20",),
@@ -132,8 +128,7 @@ def test_what_may_change_is_followed(stopped: Callable[..., tuple[Path, Run]], t
     path, run = stopped()
     _, never = fit(path, tmp_path / "never")
     _, run = fit(path, run.folder, *sets, resume=True)
-    for split in ("train", "validation"):
-        assert [each["loss"] for each in history(run, split)[:3]] == [each["loss"] for each in history(never, split)[:3]] or split != "train"
+    assert [each["loss"] for each in history(run)[:3]] == [each["loss"] for each in history(never)[:3]]
     assert not torch.equal(weights(run), weights(never))
     if sets[0].startswith("trainer.learning_rate"):
         rates = [each["learning_rate"] for each in history(run)]

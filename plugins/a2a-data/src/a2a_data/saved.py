@@ -21,6 +21,7 @@ class DatasetsSource(SourceConfig):
     """
 
     name = "datasets"
+    may_change = frozenset({"path"})
     path: Path = option("the folder", exists=True)
     split: str = option("which of its splits, where it has several", default="train")
     config: str = option("which of its configurations, where it has several", default="")

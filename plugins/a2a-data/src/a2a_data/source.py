@@ -16,6 +16,7 @@ class FileSource(SourceConfig):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
+    may_change = frozenset({"path"})
     path: Path = option("a file, a folder of such files, or a pattern such as `data/*.parquet`", exists=True)
     columns: dict[str, str] = option("field = the column that it is read from; all other columns stay as they are", default={})
     id: str = option('column that names the rows, each differently; a row without gets its number (`""`: all do)', default="id")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_callback import TrainerCallback
+from transformers.trainer_callback import EarlyStoppingCallback, TrainerCallback
 
 from a2a_core import A2AError, Batch, RunFailed, heartbeat, manifest
 from a2a_core.data import BadRow, Batches, Loader, Prepared, load
@@ -52,9 +52,11 @@ class Engine(Trainer):
         self.weights_by_term = job.model.weights()
         self.terms = sorted(self.weights_by_term)
         self.asked = False
-        """This rank was told to stop."""
-        self.interrupted = False
-        """All ranks agreed to stop after this step."""
+        """This rank was told to stop, by the user."""
+        self.preempted = False
+        """It was told to leave its machine."""
+        self.interrupted: Literal["", "interrupted", "preempted"] = ""
+        """All ranks agreed to stop after this step, and why."""
         self.learned = False
         """Some row was trained on."""
         self.window: list[Batch] = []
@@ -124,10 +126,10 @@ class Engine(Trainer):
         counted = counts(self.job.model, self.window)
         rows: float = sum(len(batch["ids"]) for batch in self.window)
         sums = [counted[name] for name in self.terms]
-        *each, rows, several, interrupted, failed = self.over_ranks(
-            [*sums, rows, len(bad), self.asked, self.checkpoints.failed()]
+        *each, rows, several, asked, preempted, failed = self.over_ranks(
+            [*sums, rows, len(bad), self.asked, self.preempted, self.checkpoints.failed()]
         )
-        self.interrupted = interrupted > 0
+        self.interrupted = "interrupted" if asked else "preempted" if preempted else ""
         if failed:
             self.checkpoints.wait()
         self.learned = self.learned or rows > 0
@@ -188,6 +190,18 @@ class Engine(Trainer):
             loss = loss + self.weights_by_term[name] * share
         self.record.rows(len(inputs["ids"]), inputs["tokens"])
         return (loss, output.outputs) if return_outputs else loss
+
+    # the run -----------------------------------------------------------------------------------------------------------
+
+    def _init_training_state(self, max_steps: int, *others: Any) -> tuple[int, int]:
+        """Stock, but that the recipe says how often, which may be other than in the checkpoint."""
+        found: tuple[int, int] = super()._init_training_state(max_steps, *others)
+        self.state.compute_steps(self.args, max_steps)
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, EarlyStoppingCallback):
+                callback.early_stopping_patience = self.config.patience
+                callback.early_stopping_threshold = self.config.patience_threshold
+        return found
 
     # optimisation -----------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from transformers import TrainerCallback
@@ -21,9 +17,8 @@ from a2a_hf.best import more_is_better
 from a2a_hf.distinct import fields, keys
 from a2a_hf.engine import Engine
 from a2a_hf.record import Quarantine, Record
+from a2a_hf.signals import interruptible
 from a2a_hf.trainer import HfTrainer
-
-STOPPING = b"\nnote: stopping after this step, with a checkpoint; once more to stop at once\n"
 
 
 class HfFit:
@@ -63,7 +58,7 @@ class HfFit:
         for split in job.data:
             self.group(split)
         self.record.since = time.perf_counter()
-        with interruptible(self.engine), self.engine.checkpoints.written():
+        with interruptible(self.engine, self.args.process_index == 0), self.engine.checkpoints.written():
             self.train()
         steps = self.engine.state.global_step
         if not self.engine.learned and job.resume is None and not self.engine.interrupted:
@@ -71,7 +66,7 @@ class HfFit:
             raise A2AError("no row of `train` could be used: nothing was trained", hint=f"{job.run.quarantine} says why")
         if self.engine.interrupted and not ended(self.engine.state, self.config.patience):
             self.quarantine.conclude()
-            return Result("interrupted", steps, {}, time.perf_counter() - began)
+            return Result(self.engine.interrupted, steps, {}, time.perf_counter() - began)
         if self.config.load_best and self.engine.state.best_model_checkpoint is None:
             job.reporter.note("no evaluation came before the end: the last weights are exported, not the best")
         results = {split: self.engine.result(split) for split in job.data if split != "train"}
@@ -134,6 +129,7 @@ class HfFit:
             engine.train()
             return
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        *_, state.max_steps = engine.set_initial_training_values(self.args, engine.get_train_dataloader())
         if not ended(state, self.config.patience):
             engine.train(resume_from_checkpoint=str(checkpoint))
             return
@@ -193,27 +189,3 @@ class Watch(TrainerCallback):
 def whole(state: TrainerState) -> bool:
     """The last step was an epoch's last."""
     return state.epoch is not None and float(state.epoch).is_integer()
-
-
-@contextmanager
-def interruptible(engine: Engine) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks for a checkpoint after this step; the second ends the process as usual."""
-
-    def ask(*_: Any) -> None:
-        engine.asked = True
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        if engine.args.process_index == 0:
-            os.write(2, STOPPING)  # a handler may come in the middle of any print, and so does not print itself
-
-    before = {}
-    try:
-        before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever runs us there handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

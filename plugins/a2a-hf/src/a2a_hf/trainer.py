@@ -51,6 +51,29 @@ Schedule = Literal[
 ]
 
 
+MAY_CHANGE = frozenset(
+    """
+    epochs max_steps micro_batch micro_tokens eval_batch_size workers learning_rate weight_decay adam_beta1 adam_beta2
+    adam_epsilon schedule_args warmup_steps max_grad_norm tf32 gradient_checkpointing compile compile_backend compile_mode
+    full_determinism log_every report_to run_name evaluate evaluate_every evaluate_delay evaluate_first save save_every
+    save_async keep_last keep_best load_best patience patience_threshold on_nan max_back_offs
+    """.split()  # noqa: SIM905
+)
+"""Options with which a run can go on from a checkpoint that was written with others."""
+STATE = "the checkpoint has the state of the old one"
+MUST_STAY = {
+    "batch_size": "where a run stands in its rows is counted in steps of so many",
+    "optimizer": STATE,
+    "optimizer_args": STATE,
+    "groups": STATE,
+    "schedule": STATE,
+    "precision": "what it was scaled by, and rounded to, is in the checkpoint",
+    "best": "the best so far was told by the old one",
+    "higher_is_better": "the best so far was told by the old one",
+}
+"""Why a run cannot go on with others of these."""
+
+
 class Group(Options):
     """Parameters that are trained alike: `[[trainer.groups]]`. Each trainable parameter matches exactly one group."""
 
@@ -74,6 +97,8 @@ class HfTrainer(TrainerConfig):
     """
 
     name = "hf"
+    may_change = MAY_CHANGE
+    must_stay = MUST_STAY
     epochs: float = option("passes over the training rows", default=3.0, gt=0)
     max_steps: int = option("optimizer steps, whatever `epochs` says (0: by epochs)", default=0, ge=0)
     batch_size: int = option("rows an optimizer step takes, over all ranks", default=8, ge=1)

@@ -27,6 +27,7 @@ class BeirSource(SourceConfig):
     """
 
     name = "beir"
+    may_change = frozenset({"path"})
     path: Path = option("the folder", exists=True)
     split: str = option("which queries and judgements", default="train")
     corpus_rows: bool = option("each query once, and all other documents in rows of their own: for evaluation", default=False)
