@@ -40,7 +40,8 @@ def render(report: Report) -> Iterator[str]:
         yield "\n".join(totals(report))
     for each in report.batches:
         rows = [row for row in report.samples if row.split == each.split]
-        yield section(f"the first of {plural(each.rows, 'row')} of `{each.split}`", samples(rows))
+        whole = "the stream" if each.rows is None else plural(each.rows, "row")
+        yield section(f"the first of {whole} of `{each.split}`", samples(rows))
         yield "\n".join(batch_lines(each.counts, each.padding))
     if report.row_notes:
         yield listing("about the rows", report.row_notes)

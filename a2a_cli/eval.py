@@ -61,7 +61,7 @@ def eval_(
     shown = []
     for split, source in sources.items():
         rows = source.build()
-        values, bad, sections = measure(trained, split, rows, batch_size)
+        values, bad, sections, good = measure(trained, split, rows, batch_size)
         results[split] = values
         shown.append(Split(split, values, sections, rows, media(trained.model.parts), len(bad)))
         for row, reason, more in few((each.row, each.reason) for each in bad):
@@ -72,7 +72,7 @@ def eval_(
             click.echo(f"note: in all {plural(len(bad), 'row')} of `{split}`", err=True)
         if measured_nothing(values):
             fields = ", ".join(f"`{encoder.field or key}`" for key, encoder in trained.model.parts.encoders.items())
-            text = f"there is nothing to measure in `{split}`: none of its {len(rows)} rows is labelled, and can be read"
+            text = f"there is nothing to measure in `{split}`: none of its {good + len(bad)} rows is labelled, and can be read"
             raise A2AError(text, hint=f"the run reads {fields}" if fields else "")
     report = write_report(found, shown, out or found.folder)
     if as_json:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from a2a_core.components import EncoderConfig, RecordingConfig
 from a2a_core.errors import A2AError, LeftOut, Unwanted
+from a2a_core.streams import Stream, every
 from a2a_core.structures import BadRow as BadRow
 from a2a_core.structures import Batch, Item, Medium, Processor, Row, Sample, Segment, TargetProcessor, Text
 
@@ -38,31 +39,25 @@ class Features(Protocol):
         """A row's; None where one of its media could not be read."""
 
 
-class Prepared(Dataset[Sample | BadRow]):
-    """Rows, processed when they are asked for; unless `bare` ones are welcome, each needs something for an encoder.
+class Processed:
+    """How rows become samples; unless `bare` ones are welcome, each needs something for an encoder.
 
     `read` makes a row's text, where the collator reads text.
     """
 
     def __init__(
         self,
-        rows: Rows,
         media: Mapping[str, Medium],
         targets: Mapping[str, TargetProcessor],
         bare: bool = True,
         read: Read | None = None,
     ) -> None:
-        self.rows, self.media, self.targets, self.bare, self.read = rows, media, targets, bare, read
-        self.features: dict[str, Features] = {}
-        """Encoders whose tokens were computed beforehand: their media are not opened any more."""
+        self.media, self.targets, self.bare, self.read = media, targets, bare, read
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Sample | BadRow:
-        row = self.rows[index]
+    def sample(self, row: Row, items_of: Callable[[str], Sequence[Item]] | None = None) -> Sample | BadRow:
+        """A row, processed; `items_of` gives an encoder's items where they need not be read from it."""
         try:
-            items = {key: self.items_at(index, row, key) for key in self.media}
+            items = {key: self.items(row, medium) if items_of is None else items_of(key) for key, medium in self.media.items()}
             if self.media and not self.bare and not any(items.values()):
                 fields = " or ".join(f"`{medium.field}`" for medium in self.media.values())
                 raise ValueError(f"there is nothing in field {fields}")
@@ -72,17 +67,6 @@ class Prepared(Dataset[Sample | BadRow]):
             known = isinstance(error, (ValueError, OSError))
             return BadRow(row, str(error) if known else f"{type(error).__name__}: {error}", kind_of(error))
         return Sample(row, items, targets, text)
-
-    def items_at(self, index: int, row: Row, key: str) -> Sequence[Item]:
-        """One modality of one row, out of what was computed beforehand where there is that."""
-        features = self.features.get(key)
-        found = features.items(index) if features is not None else None
-        if found is not None:
-            return found
-        items = self.items(row, self.media[key])
-        if features is not None:  # bad rows are opened again, for what is wrong with them
-            raise ValueError(f"field `{self.media[key].field}`: it could not be read when features were computed; now it can")
-        return items
 
     def items(self, row: Row, medium: Medium) -> Sequence[Item]:
         """One modality of one row: none, one or several items."""
@@ -98,6 +82,64 @@ class Prepared(Dataset[Sample | BadRow]):
             raise ValueError(f"field `{medium.field}`: there is no file {path or raw}") from None
         except (ValueError, OSError) as error:
             raise ValueError(f"field `{medium.field}`{f' ({path})' if path else ''}: {error}") from error
+
+
+class Prepared(Processed, Dataset[Sample | BadRow]):
+    """Rows by index, processed when they are asked for."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        media: Mapping[str, Medium],
+        targets: Mapping[str, TargetProcessor],
+        bare: bool = True,
+        read: Read | None = None,
+    ) -> None:
+        super().__init__(media, targets, bare, read)
+        self.rows = rows
+        self.features: dict[str, Features] = {}
+        """Encoders whose tokens were computed beforehand: their media are not opened any more."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample | BadRow:
+        row = self.rows[index]
+        return self.sample(row, lambda key: self.items_at(index, row, key))
+
+    def first(self, several: int) -> list[Sample | BadRow]:
+        """The first rows."""
+        return [self[index] for index in range(min(several, len(self)))]
+
+    def items_at(self, index: int, row: Row, key: str) -> Sequence[Item]:
+        """One modality of one row, out of what was computed beforehand where there is that."""
+        features = self.features.get(key)
+        found = features.items(index) if features is not None else None
+        if found is not None:
+            return found
+        items = self.items(row, self.media[key])
+        if features is not None:  # bad rows are opened again, for what is wrong with them
+            raise ValueError(f"field `{self.media[key].field}`: it could not be read when features were computed; now it can")
+        return items
+
+
+class Streamed(Processed):
+    """Rows without a length or an index: a2a_core.flow makes batches of them."""
+
+    def __init__(
+        self,
+        rows: Stream,
+        media: Mapping[str, Medium],
+        targets: Mapping[str, TargetProcessor],
+        bare: bool = True,
+        read: Read | None = None,
+    ) -> None:
+        super().__init__(media, targets, bare, read)
+        self.rows = rows
+
+    def first(self, several: int) -> list[Sample | BadRow]:
+        """The first rows, as they are stored."""
+        return [self.sample(row) for row in self.rows.first(several)]
 
 
 def kind_of(error: Exception) -> Literal["bad", "left out", "unwanted"]:
@@ -188,6 +230,7 @@ class Batches(Sampler[list[int]]):
     ) -> None:
         self.length, self.batch_size, self.shuffle, self.seed = length, batch_size, shuffle, seed
         self.rank, self.ranks, self.epoch, self.groups = rank, ranks, 0, groups
+        self.skipped = 0
         self.keys = None if keys is None else torch.tensor(keys, dtype=torch.int64)
         self.steps = -(-length // (batch_size * ranks))
         if self.keys is not None and length:
@@ -197,6 +240,10 @@ class Batches(Sampler[list[int]]):
         """Another epoch, another order."""
         self.epoch = epoch
 
+    def skip(self, batches: int) -> None:
+        """Begin the next pass, that one alone, behind so many batches; what they held is not even listed."""
+        self.skipped = batches
+
     def __len__(self) -> int:
         return self.steps
 
@@ -205,15 +252,16 @@ class Batches(Sampler[list[int]]):
         generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
         if self.shuffle:
             order = torch.randperm(self.length, generator=generator)
-        for step in self.dealt(order, generator):
+        skipped, self.skipped = self.skipped, 0
+        for step in self.dealt(order, generator, skipped):
             chosen = step[self.rank :: self.ranks].tolist()
             yield chosen if self.groups is None else [row for group in chosen for row in self.groups[group]]
 
-    def dealt(self, order: torch.Tensor, generator: torch.Generator) -> Iterable[torch.Tensor]:
-        """The rows of each step, over all ranks."""
+    def dealt(self, order: torch.Tensor, generator: torch.Generator, skipped: int = 0) -> Iterable[torch.Tensor]:
+        """The rows of each step that is not skipped, over all ranks."""
         if self.keys is None:
             together = self.batch_size * self.ranks
-            return (order[start : start + together] for start in range(0, self.length, together))
+            return (order[start : start + together] for start in range(skipped * together, self.length, together))
         if not self.length:
             return ()
         # rows of one key one behind the other, keys in an order of chance: dealt out like cards, no step gets two of a key
@@ -221,9 +269,8 @@ class Batches(Sampler[list[int]]):
         if self.shuffle:
             key = torch.randperm(int(key.max()) + 1, generator=generator)[key]
         row = order[key.argsort(stable=True)]
-        steps = [row[step :: self.steps] for step in range(self.steps)]
         turn = torch.randperm(self.steps, generator=generator) if self.shuffle else torch.arange(self.steps)
-        return (steps[step] for step in turn.tolist())
+        return (row[step :: self.steps] for step in turn[skipped:].tolist())
 
 
 class Loader(DataLoader[Any]):
@@ -255,13 +302,18 @@ def leave_interrupts(_: int) -> None:
     os.setpgrp()
 
 
-def prepare(rows: Rows, parts: Parts, labelled: bool = True, read: Read | None = None) -> Prepared:
+@overload
+def prepare(rows: Rows, parts: Parts, labelled: bool = True, read: Read | None = None) -> Prepared: ...
+@overload
+def prepare(rows: Stream, parts: Parts, labelled: bool = True, read: Read | None = None) -> Streamed: ...
+def prepare(rows: Rows | Stream, parts: Parts, labelled: bool = True, read: Read | None = None) -> Prepared | Streamed:
     """Rows with the processors of a model's parts; `read` is that of the collator (see Collate).
 
     `labelled = False` leaves targets out (prediction). A row without any of the modalities is then one that cannot be
     answered, unless text is read; in training it has a label to learn the prior from.
     """
-    return Prepared(rows, media(parts), target_processors(parts) if labelled else {}, labelled or read is not None, read)
+    given = (media(parts), target_processors(parts) if labelled else {}, labelled or read is not None, read)
+    return Streamed(rows, *given) if isinstance(rows, Stream) else Prepared(rows, *given)
 
 
 def media(parts: Parts) -> dict[str, Medium]:
@@ -309,7 +361,7 @@ def absent(rows: Rows, parts: Parts) -> list[str]:
                 hint=f"set `encoders.{key}.field`, or leave the encoder out: `--without encoders.{key}`",
             ) from None
         if missing:
-            found.append(f"encoder `{key}` reads field `{field}`, which is empty in every row")
+            found.append(f"encoder `{key}` reads field `{field}`, which is empty in {every(rows)}")
     return found
 
 

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tomli
 import torch
 
-from a2a_core.data import BadRow, Batches, Collate, collator, load, prepare
+from a2a_core.data import BadRow, Batches, Collate, Streamed, collator, load, prepare
 from a2a_core.errors import A2AError
 from a2a_core.evaluate import build_metrics, evaluate, moved, refuse_unfit, sections
+from a2a_core.flow import Once
 from a2a_core.generation import generate, text_heads
 from a2a_core.model import A2AModel
 from a2a_core.recipe import load_recipe
 from a2a_core.runs import Run
-from a2a_core.structures import Row, Sample
+from a2a_core.structures import Batch, Row, Sample
 
 if TYPE_CHECKING:
     from a2a_core.components import Rows, SourceConfig
     from a2a_core.recipe import Loaded
     from a2a_core.report import Section
+    from a2a_core.streams import Stream
 
 
 ONE_A_LINE = "rows are JSON lines, one object a line, whatever format the training rows had"
@@ -63,21 +65,39 @@ class Measured(NamedTuple):
     values: dict[str, Any]
     bad: list[BadRow]
     sections: dict[str, Sequence[Section]]
+    good: int
+    """Rows that could be read."""
 
 
-def measure(trained: Trained, split: str, rows: Rows, batch_size: int) -> Measured:
+def measure(trained: Trained, split: str, rows: Rows | Stream, batch_size: int) -> Measured:
     """Evaluate a split; A2AError where no row of it can be read."""
     loaded, model = trained
     bad: list[BadRow] = []
     collate = collator(loaded.recipe.collator, model.parts)
     data = prepare(rows, model.parts, read=collate.read)
-    batches = load(data, collate, Batches(len(data), batch_size))
+    if isinstance(data, Streamed):
+        batches = Counted(Once(data, collate, batch_size))
+    else:
+        batches = Counted(load(data, collate, Batches(len(data), batch_size)))
     metrics = build_metrics(loaded.recipe.metrics, model.parts.heads)
     refuse_unfit(loaded.recipe.metrics, model)
     values = evaluate(model, batches, metrics, bad.extend, lambda: precision(trained))
-    if len(bad) == len(data):
-        raise A2AError(f"no row of `{split}` can be read: {bad[0].row.place}: {bad[0].reason}")
-    return Measured(values, bad, sections(metrics))
+    if not batches.rows:
+        why = f" can be read: {bad[0].row.place}: {bad[0].reason}" if bad else " is there"
+        raise A2AError(f"no row of `{split}`{why}")
+    return Measured(values, bad, sections(metrics), batches.rows)
+
+
+class Counted:
+    """Batches, and how many rows they had."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self.batches, self.rows = batches, 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            self.rows += len(batch["ids"])
+            yield batch
 
 
 class Lines:

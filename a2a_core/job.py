@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from a2a_core.components import AdapterConfig, FusionConfig, HeadConfig, SourceConfig
-from a2a_core.data import Collate, Prepared, absent, collator, prepare, target_processors, unread
+from a2a_core.data import Collate, Prepared, Streamed, absent, collator, prepare, target_processors, unread
 from a2a_core.errors import A2AError, Problem
 from a2a_core.evaluate import build_metrics, refuse_unfit
 from a2a_core.mistakes import placed
 from a2a_core.model import A2AConfig, A2AModel
 from a2a_core.reasons import problems
 from a2a_core.recipe import Parts, Recipe, structure_parts
+from a2a_core.streams import Stream, judged_over, looked_at
 from a2a_core.structures import Row
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Job:
     recipe: Recipe
     run: Run
     model: A2AModel
-    data: Mapping[str, Prepared]
+    data: Mapping[str, Prepared | Streamed]
     collate: Collate
     reporter: Reporter
     resume: Path | None = None
@@ -65,9 +66,17 @@ class Job:
         """
         from a2a_core.grouping import group
 
+        data = self.data[split]
+        if isinstance(data, Streamed):
+            if self.collate.group is not None:
+                text = f"the rows of `{split}` come as a stream: which of them go together is not known beforehand"
+                raise A2AError(
+                    text, hint="leave packing and buckets out of [collator], or read the rows by a source with an index"
+                )
+            return None
         return group(
             split,
-            self.data[split],
+            data,
             self.collate,
             shuffle=split == "train",
             seed=self.recipe.seed,
@@ -93,14 +102,15 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     rows = {split: opened(split, source) for split, source in recipe.data.items()}
     for text in notes(rows):
         reporter.note(text)
+    looked = {split: looked_at(each) for split, each in rows.items()}
     with placed(loaded.tree):
         parts = resolve(recipe, rows["train"]) if resume is None else saved_parts(resume, loaded.catalog)
-    missing = absent(rows["train"], parts)
+    missing = absent(looked["train"], parts)
     if missing:
         raise A2AError([Problem(text, hint="leave the encoder out (`--without`), or fix its `field`") for text in missing])
-    for text in unread(rows["train"], parts):
+    for text in unread(looked["train"], parts):
         reporter.note(text)
-    for split, each in rows.items() if resume is None else ():
+    for split, each in looked.items() if resume is None else ():
         refuse_labels(split, each, parts, recipe.bad_rows)
     seed_everything(recipe.seed)
     if resume is None:
@@ -118,7 +128,7 @@ def assemble(loaded: Loaded, run: Run, reporter: Reporter, resume: Path | None =
     return Job(recipe, run, model, data, collate, reporter, resume)
 
 
-def opened(split: str, source: SourceConfig) -> Any:
+def opened(split: str, source: SourceConfig) -> Rows | Stream:
     """A split's rows; what is wrong with them names the split."""
     try:
         return source.build()
@@ -127,7 +137,7 @@ def opened(split: str, source: SourceConfig) -> Any:
         raise type(error)(named) from error
 
 
-def notes(rows: Mapping[str, Rows]) -> list[str]:
+def notes(rows: Mapping[str, Rows | Stream]) -> list[str]:
     """What sources say of their rows, with the split."""
     return [f"[data.{split}] {text}" for split, each in rows.items() for text in getattr(each, "notes", ())]
 
@@ -148,16 +158,17 @@ def refuse_labels(split: str, rows: Rows, parts: Parts, limit: float) -> None:
                 target(row.fields)
         except ValueError as error:
             bad.append((row, str(error)))
-    if len(bad) > limit * len(rows):
+    if len(bad) > limit * judged_over(rows):
         text = f"{len(bad)} of the first {looked} rows of `{split}` have labels that their head cannot take"
         hint = "classes that `[heads.…] classes` does not name are those of the training rows" if split != "train" else ""
         raise A2AError([*problems(bad), Problem(text, hint=hint)])
 
 
-def resolve(recipe: Recipe, rows: Rows) -> Parts:
+def resolve(recipe: Recipe, rows: Rows | Stream) -> Parts:
     """The model's parts, self-contained: what paths and training rows say is read in."""
     assert recipe.fusion is not None, "load_recipe(for_run=True) refuses a recipe without a fusion"
     problems: list[Problem] = []
+    column = unknown if isinstance(rows, Stream) else rows.column
 
     def resolved(table: str, part: Any, *given: Any) -> Any:
         try:
@@ -168,11 +179,11 @@ def resolve(recipe: Recipe, rows: Rows) -> Parts:
 
     encoders = {key: resolved(f"encoders.{key}", part) for key, part in recipe.encoders.items()}
     heads: dict[str, HeadConfig] = {
-        key: resolved(f"heads.{key}", part, rows.column).knowing(encoders) for key, part in recipe.heads.items()
+        key: resolved(f"heads.{key}", part, column).knowing(encoders) for key, part in recipe.heads.items()
     }
     fusion = resolved("fusion", grown(recipe.fusion, recipe.adapters))
     losses = (
-        {key: resolved(f"losses.{key}", part, heads[part.head], rows.column) for key, part in recipe.losses.items()}
+        {key: resolved(f"losses.{key}", part, heads[part.head], column) for key, part in recipe.losses.items()}
         if not problems
         else {}
     )
@@ -185,6 +196,14 @@ def resolve(recipe: Recipe, rows: Rows) -> Parts:
         heads=heads,
         losses=losses,
         adapters=tuple(recipe.adapters),
+    )
+
+
+def unknown(field: str) -> Iterable[Any]:
+    """In place of a field's values in a stream."""
+    raise ValueError(
+        f"`{field}` would have to be read in all rows, and they come as a stream; "
+        "say in the recipe what is to be learned there, as `classes = […]` does"
     )
 
 

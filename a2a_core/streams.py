@@ -10,10 +10,13 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from a2a_core.errors import A2AError
 from a2a_core.structures import BadRow, Row
+
+if TYPE_CHECKING:
+    from a2a_core.components import Rows
 
 
 class Lane(Protocol):
@@ -46,6 +49,50 @@ class Stream(Protocol):
 
     def first(self, several: int) -> list[Row]:
         """A few rows, as they are stored, for what is looked at before a run."""
+
+
+LOOKED_AT = 100
+"""Rows of a stream that are looked at before a run."""
+JUDGED_OVER = 1000
+"""Of fewer rows of a stream it is not told yet what share of them is bad."""
+
+
+class First:
+    """The first rows of a stream, as Rows; A2AError where there are none."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.rows = stream.first(LOOKED_AT)
+        if not self.rows:
+            raise A2AError("the stream has no rows")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int, /) -> Row:
+        return self.rows[index]
+
+    def column(self, field: str) -> list[Any]:
+        """One field of them; KeyError that lists the fields when none has it."""
+        known = sorted({name for row in self.rows for name in row.fields})
+        if field not in known:
+            names = ", ".join(f"`{name}`" for name in known)
+            raise KeyError(f"none of the first {len(self.rows)} rows of the stream has it; there is {names}")
+        return [row.fields.get(field) for row in self.rows]
+
+
+def looked_at(rows: Rows | Stream) -> Rows:
+    """Rows, as far as they can be looked at before a run."""
+    return First(rows) if isinstance(rows, Stream) else rows
+
+
+def every(rows: Rows) -> str:
+    """Which rows those are, for messages."""
+    return f"the first {len(rows)} rows" if isinstance(rows, First) else "every row"
+
+
+def judged_over(rows: Rows) -> int:
+    """How many rows a share of bad ones is counted over."""
+    return max(len(rows), JUDGED_OVER) if isinstance(rows, First) else len(rows)
 
 
 class At(NamedTuple):

@@ -20,7 +20,7 @@ from a2a_core.deep.memory import BACKENDS, Measured, memory, rows_at_once, sizes
 from a2a_core.deep.report import Report
 from a2a_core.deep.scaling import Traces
 from a2a_core.deep.states import States, measure
-from a2a_core.deep.survey import examine, open_rows, resolved_parts
+from a2a_core.deep.survey import examine, looked_at_all, open_rows, resolved_parts
 from a2a_core.deep.tracing import Trace, trace
 from a2a_core.deep.tree import by_group, by_thaw, count, tree
 from a2a_core.errors import Problem
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from a2a_core.components import Rows
     from a2a_core.model import A2AModel
     from a2a_core.recipe import Loaded, Parts, Recipe
+    from a2a_core.streams import Stream
 
 LISTED = 8
 
@@ -66,8 +67,9 @@ def check(loaded: Loaded, ask: Ask) -> Report:
     if "train" in rows:
         recipe, parts = resolved_parts(loaded.recipe, rows["train"], problems)
         if parts is not None:
-            examine(recipe, rows, parts, problems)
-            found, given = read(recipe, parts, rows, ask.samples, problems)
+            looked_at = looked_at_all(rows, problems)
+            examine(recipe, looked_at, parts, problems)
+            found, given = read(recipe, parts, {split: rows[split] for split in looked_at}, ask.samples, problems)
             fakes = Fakes(device(recipe.backend))
             model = build(fakes, parts, problems)
             if model is not None:
@@ -80,14 +82,16 @@ def device(backend: BackendConfig) -> str:
     return "cpu" if backend.arguments().get("use_cpu", False) or not torch.cuda.is_available() else "cuda"
 
 
-def read(recipe: Recipe, parts: Parts, rows: Mapping[str, Rows], several: int, problems: Problems) -> tuple[Report, Batched]:
+def read(
+    recipe: Recipe, parts: Parts, rows: Mapping[str, Rows | Stream], several: int, problems: Problems
+) -> tuple[Report, Batched]:
     """The first samples of every split; those of `train` as a batch."""
     described, batches, given = [], [], Batched()
     for split, each in rows.items():
         with problems.kept(f"data.{split}"):
             collate = collator(recipe.collator, parts)
             data = prepare(each, parts, read=collate.read)
-            samples = looked.first_samples(data, several)
+            samples = data.first(several)
             described += looked.described(split, samples, parts)
             looked.refuse_bad(split, data, samples, recipe.bad_rows, problems)
             about, batch = looked.batched(split, data, samples, collate, parts, problems)

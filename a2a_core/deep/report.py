@@ -45,8 +45,8 @@ class SplitBatch:
     """The first rows of a split as one batch."""
 
     split: str
-    rows: int
-    """Of the whole split."""
+    rows: int | None
+    """Of the whole split; None for a stream."""
     counts: Mapping[str, float]
     """What each term of each loss counts: what is supervised."""
     padding: Mapping[str, float]

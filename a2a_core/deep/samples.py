@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from a2a_core.data import BadRow, Collate, Prepared
+from a2a_core.data import BadRow, Collate, Prepared, Streamed
 from a2a_core.deep.report import SampleRow, SplitBatch
 from a2a_core.errors import Problem
 from a2a_core.generation import text_heads
 from a2a_core.mistakes import Problems
+from a2a_core.streams import JUDGED_OVER
 from a2a_core.structures import Batch, Item, Processor, Sample, Text
 
 if TYPE_CHECKING:
     from a2a_core.recipe import Parts
-
-
-def first_samples(data: Prepared, several: int) -> list[Sample | BadRow]:
-    """The first rows of a split, processed."""
-    return [data[index] for index in range(min(several, len(data)))]
 
 
 def described(split: str, samples: Sequence[Sample | BadRow], parts: Parts) -> list[SampleRow]:
@@ -83,19 +79,25 @@ def padding(samples: Sequence[Sample], parts: Parts) -> dict[str, float]:
 
 
 def batched(
-    split: str, data: Prepared, samples: Sequence[Sample | BadRow], collate: Collate, parts: Parts, problems: Problems
+    split: str,
+    data: Prepared | Streamed,
+    samples: Sequence[Sample | BadRow],
+    collate: Collate,
+    parts: Parts,
+    problems: Problems,
 ) -> tuple[SplitBatch, Batch | None]:
     """The samples as one batch, and what it holds; None where no row is good."""
     good = [sample for sample in samples if isinstance(sample, Sample)]
+    rows = None if isinstance(data, Streamed) else len(data)
     if not good:
         problems.add([unreadable(split, samples)])
-        return SplitBatch(split, len(data), {}, {}), None
+        return SplitBatch(split, rows, {}, {}), None
     with problems.kept("collator"):
         batch = collate(good)
         share(batch, good, collate)
         batch["alike"] = alike(good, parts)
-        return SplitBatch(split, len(data), counted(batch, parts, problems), padding(good, parts)), batch
-    return SplitBatch(split, len(data), {}, padding(good, parts)), None
+        return SplitBatch(split, rows, counted(batch, parts, problems), padding(good, parts)), batch
+    return SplitBatch(split, rows, {}, padding(good, parts)), None
 
 
 MANY = 4096
@@ -138,10 +140,12 @@ def unreadable(split: str, samples: Sequence[Sample | BadRow]) -> Problem:
     return Problem(f"{text}; {first.row.place} (id {first.row.id}): {first.reason}")
 
 
-def refuse_bad(split: str, data: Prepared, samples: Sequence[Sample | BadRow], limit: float, problems: Problems) -> None:
+def refuse_bad(
+    split: str, data: Prepared | Streamed, samples: Sequence[Sample | BadRow], limit: float, problems: Problems
+) -> None:
     """Bad rows among the first ones that are more already than the whole split may have."""
     bad = [sample for sample in samples if isinstance(sample, BadRow) and sample.kind != "left out"]
-    if len(bad) > limit * len(data) and len(bad) < len(samples):
+    if len(bad) > limit * (JUDGED_OVER if isinstance(data, Streamed) else len(data)) and len(bad) < len(samples):
         text = f"{len(bad)} of the first {len(samples)} rows of `{split}` are bad, more than `bad_rows` = {limit:g} allows"
         problems.add(Problem(f"{sample.row.place} (id {sample.row.id}): {sample.reason}") for sample in bad)
         problems.add([Problem(text)], f"data.{split}")

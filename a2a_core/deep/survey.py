@@ -13,13 +13,14 @@ from a2a_core.evaluate import build_metrics
 from a2a_core.job import LOOKED_AT, opened, refuse_labels, resolve
 from a2a_core.mistakes import Problems
 from a2a_core.recipe import Parts, Recipe
+from a2a_core.streams import Stream, looked_at
 from a2a_core.structures import TextTarget
 
 if TYPE_CHECKING:
     from a2a_core.components import Rows
 
 
-def open_rows(recipe: Recipe, problems: Problems) -> dict[str, Rows]:
+def open_rows(recipe: Recipe, problems: Problems) -> dict[str, Rows | Stream]:
     """The splits that can be opened."""
     found = {}
     for split, source in recipe.data.items():
@@ -28,7 +29,16 @@ def open_rows(recipe: Recipe, problems: Problems) -> dict[str, Rows]:
     return found
 
 
-def resolved_parts(recipe: Recipe, rows: Rows, problems: Problems) -> tuple[Recipe, Parts | None]:
+def looked_at_all(rows: Mapping[str, Rows | Stream], problems: Problems) -> dict[str, Rows]:
+    """Of streams the first rows; without those that have none."""
+    found = {}
+    for split, each in rows.items():
+        with problems.kept(f"data.{split}"):
+            found[split] = looked_at(each)
+    return found
+
+
+def resolved_parts(recipe: Recipe, rows: Rows | Stream, problems: Problems) -> tuple[Recipe, Parts | None]:
     """The parts that can be resolved, and the recipe without the others."""
     try:
         return recipe, resolve(recipe, rows)
@@ -39,7 +49,7 @@ def resolved_parts(recipe: Recipe, rows: Rows, problems: Problems) -> tuple[Reci
     return sound, None
 
 
-def without_unsound(recipe: Recipe, rows: Rows, problems: Problems) -> Recipe:
+def without_unsound(recipe: Recipe, rows: Rows | Stream, problems: Problems) -> Recipe:
     """The recipe without encoders and heads that cannot be resolved, and without what refers to those heads."""
 
     def sound(table: str, entries: Mapping[str, Any], alone: Callable[[str], Any]) -> dict[str, Any]:
@@ -73,7 +83,7 @@ def without_unsound(recipe: Recipe, rows: Rows, problems: Problems) -> Recipe:
 
 def examine(recipe: Recipe, rows: Mapping[str, Rows], parts: Parts, problems: Problems) -> None:
     """What columns and labels say: fields that are not there or empty, labels that no head takes, rows without any."""
-    for key in parts.encoders:
+    for key in parts.encoders if "train" in rows else ():
         with problems.kept(f"encoders.{key}"):
             missing = absent(rows["train"], changed(parts, encoders={key: parts.encoders[key]}))
             hint = "leave the encoder out (`--without`), or fix its `field`"
@@ -84,7 +94,8 @@ def examine(recipe: Recipe, rows: Mapping[str, Rows], parts: Parts, problems: Pr
     for key, metric in recipe.metrics.items():
         with problems.kept(f"metrics.{key}"):
             build_metrics({key: metric}, parts.heads)
-    refuse_unlabelled(rows["train"], parts, problems)
+    if "train" in rows:
+        refuse_unlabelled(rows["train"], parts, problems)
 
 
 def changed(options: Any, **tables: Any) -> Any:

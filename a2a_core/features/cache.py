@@ -57,7 +57,7 @@ def cache_features(job: Job, device: torch.device, autocast: Autocast, workers: 
             continue
         done[key] = "kept"
         for split, table in tables.items():
-            job.data[split].features[key] = table
+            indexed(job)[split].features[key] = table
     if ranks.rank() == 0:
         job.run.update(features=done)
     if processors:
@@ -82,7 +82,12 @@ def chosen(job: Job) -> list[str]:
 
 def again(job: Job) -> bool:
     """Whether the run reads its rows more than once."""
-    return job.recipe.trainer.passes(len(job.data["train"])) > 1
+    return job.recipe.trainer.passes(len(indexed(job)["train"])) > 1
+
+
+def indexed(job: Job) -> dict[str, Prepared]:
+    """The splits whose rows can be asked for by number: all of them, where features are kept (see `against`)."""
+    return {split: data for split, data in job.data.items() if isinstance(data, Prepared)}
 
 
 def against(job: Job, key: str) -> str:
@@ -92,7 +97,7 @@ def against(job: Job, key: str) -> str:
         return "something in it is trained" if parameters else "it has no weights"
     if not all(data.media[key].processor.deterministic for data in job.data.values()):
         return "its processor does not always make the same of a medium"
-    return "" if all(hasattr(data.rows, "__len__") for data in job.data.values()) else "the data has no end"
+    return "" if len(indexed(job)) == len(job.data) else "rows come as a stream, and none of them is known by its number"
 
 
 def refuse_or_tell(job: Job, key: str, problem: Unusable) -> None:
@@ -122,7 +127,7 @@ class EncoderCache:
         name = ranks.agreed(lambda: encoder_key(self.config, self.module, adapters, how))
         if len(set(ranks.gathered(name))) > 1:
             raise Unusable("ranks have different weights of it")
-        keys = {split: self.keys(split, data) for split, data in self.job.data.items()}
+        keys = {split: self.keys(split, data) for split, data in indexed(self.job).items()}
         store = Store(name, self.about(), self.run, ranks.rank(), self.kept)
         lock = places.lock_of(name)
         try:
@@ -243,7 +248,7 @@ class EncoderCache:
 
         training = self.module.training
         filling = Filling(store, self.module.eval(), self.config.cache_dtype, self.device, self.autocast, told)
-        filling.run(Groups(self.job.data, self.key, share, missing), self.workers, ranks.ranks())
+        filling.run(Groups(indexed(self.job), self.key, share, missing), self.workers, ranks.ranks())
         self.module.train(training)
 
 

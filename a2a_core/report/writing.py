@@ -21,6 +21,7 @@ from a2a_core.runs import Run, explained, now, parsed, write
 
 if TYPE_CHECKING:
     from a2a_core.components import Rows
+    from a2a_core.streams import Stream
     from a2a_core.structures import Medium
 
 
@@ -31,7 +32,7 @@ class Split(NamedTuple):
     values: Mapping[str, Any]
     sections: Mapping[str, Sequence[Section]]
     """By metric."""
-    rows: Rows
+    rows: Rows | Stream
     media: Mapping[str, Medium]
     left_out: int = 0
 
