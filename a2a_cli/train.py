@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ from a2a_cli.agreement import agreed
 from a2a_cli.arguments import RecipePath, json_option, runs_option, set_option, without_option
 from a2a_cli.output import ARTIFACTS, jsonable, print_json, shown, table
 from a2a_cli.results import summary
+from a2a_cli.resume import NEWEST, remembered, resumption
 from a2a_core import runs as folders
-from a2a_core.errors import A2AError
+from a2a_core.preemption import Preempted, heeded
 from a2a_core.recipe import Loaded, load_recipe
 from a2a_core.runs import Run
-
-NEWEST = "newest"
 
 
 @click.command()
@@ -35,6 +35,7 @@ NEWEST = "newest"
     metavar="[RUN]",
     help="Go on with a run from its last checkpoint; without RUN, with the newest that is not finished.",
 )
+@click.option("--force", is_flag=True, help="With --resume: go on though the recipe is another now, where that can be.")
 @click.option("--dry-run", is_flag=True, help="Open the data and build the model, say what would be trained, and stop.")
 @json_option
 def train(
@@ -44,6 +45,7 @@ def train(
     out: Path | None,
     runs: Path,
     resume: str | None,
+    force: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -55,26 +57,31 @@ def train(
     a2a train --resume
 
     Everything goes into one folder: the filled recipe, the history, checkpoints, and the trained model. Ctrl-C saves a
-    checkpoint and stops; `--resume` goes on from it to the same weights as a run that was never stopped.
+    checkpoint and stops; `--resume` goes on from it to the same weights as a run that was never stopped. With RECIPE,
+    --set or --without it shows what they change about the run; what can change needs --force, but for [backend].
+
+    SIGTERM and SIGUSR1, by which schedulers want the machine back, save a checkpoint and end with exit code 0.
     """
     if resume is not None:
         recipe, resume = reread(recipe, resume)
-        if sets or without or out or dry_run:
-            raise click.UsageError("--resume goes on with a run as it is: leave --set, --without, --out and --dry-run away")
-        run = agreed(partial(resumable, recipe, resume, runs))
-        loaded = load_recipe(run.recipe, None, environ={})
-        if recipe is not None:
-            refuse_other_adapters(recipe, loaded, run)
-    elif recipe is None:
+        if out or dry_run:
+            raise click.UsageError("--resume goes on with a run where it is: leave --out and --dry-run away")
+        found = resumption(recipe, resume, runs, sets, without, force, as_json)
+        run = agreed(found.begin, found.after)
+        with found.undone():
+            carry_out(load_recipe(run.recipe, None, environ={}), run, True, as_json)
+        return
+    if recipe is None:
         raise click.UsageError("which recipe? `a2a train RECIPE`, or `a2a train --resume`")
-    else:
-        loaded = load_recipe(recipe, None, sets, without, for_run=True)
-        announce(loaded, as_json)
-        if dry_run:
-            rehearse(loaded, as_json)
-            return
-        run = agreed(partial(begin, loaded, recipe, out or folders.fresh(runs, recipe)))
-    carry_out(loaded, run, resume is not None, as_json)
+    if force:
+        raise click.UsageError("--force is for --resume")
+    loaded = load_recipe(recipe, None, sets, without, for_run=True)
+    announce(loaded, as_json)
+    if dry_run:
+        rehearse(loaded, as_json)
+        return
+    run = agreed(partial(begin, loaded, recipe, out, runs, remembered(sets, without)), loaded)
+    carry_out(loaded, run, False, as_json)
 
 
 def reread(recipe: Path | None, resume: str) -> tuple[Path | None, str]:
@@ -84,37 +91,19 @@ def reread(recipe: Path | None, resume: str) -> tuple[Path | None, str]:
     return recipe, resume
 
 
-def resumable(recipe: Path | None, name: str, runs: Path) -> Run:
-    """The run to go on with."""
-    run = folders.newest_unfinished(runs, recipe) if name == NEWEST else folders.find(name, runs)
-    if run.status == "done":
-        raise A2AError(f"run {run.name} is finished", hint=f"its model lies in {run.model}")
-    if run.status == "running":
-        raise A2AError(f"run {run.name} is still running (process {run.state.get('pid')})")
-    return run
-
-
-def refuse_other_adapters(recipe: Path, loaded: Loaded, run: Run) -> None:
-    """A run goes on with its own recipe; who gave RECIPE other adapters since would wait for what never comes."""
-    if load_recipe(recipe, None, environ={}).recipe.adapters != loaded.recipe.adapters:
-        raise A2AError(
-            f"run {run.name} was begun with other `adapters` than {recipe} has now",
-            hint=f"go on with it as it is:  a2a train --resume {run.folder}  , or begin a new run, with `init_from`",
-        )
-
-
 def announce(loaded: Loaded, as_json: bool) -> None:
     """Overrides decide a run: they are shown before it."""
     if loaded.overrides and not as_json:
         click.echo("overridden: " + "; ".join(str(override) for override in loaded.overrides), err=True)
 
 
-def begin(loaded: Loaded, recipe: Path, folder: Path) -> Run:
-    """The run's new folder."""
+def begin(loaded: Loaded, recipe: Path, out: Path | None, runs: Path, said: Mapping[str, Any]) -> Run:
+    """The run's new folder, held."""
     from a2a_core import training
 
-    run = folders.create(folder)
+    run = folders.create(out) if out is not None else folders.new(runs, recipe)
     training.start(run, loaded, recipe)
+    run.update(**said)
     return run
 
 
@@ -126,24 +115,31 @@ def carry_out(loaded: Loaded, run: Run, resume: bool, as_json: bool) -> None:
     command = [sys.executable, "-m", "a2a_cli.rank", str(run.folder.resolve())]
     command += ["--resume"] * resume + ["--json"] * as_json
     main = training.main_rank()
-    training.train(loaded, run, reporter(as_json, main), command, resume)
+    try:
+        with heeded():
+            training.train(loaded, run, reporter(as_json, main), command, resume)
+    except Preempted:  # before the first step, or after the last
+        if main:
+            run.update(status="preempted")
     if main:
         conclude(run, as_json)
 
 
 def conclude(run: Run, as_json: bool) -> None:
-    """The results in a short table, and where everything lies."""
-    state = run.state
-    done = state.get("status") == "done"
+    """The results in a short table, and where everything lies; how to go on, where it did not come to an end."""
+    state, again = run.state, f"a2a train --resume {run.folder}"
+    status = state.get("status")
     if as_json:
         end = {"event": "end", **state, "folder": str(run.folder), "artifacts": artifacts(run)}
-        click.echo(json.dumps(jsonable(end), ensure_ascii=False))
-    elif done:
+        click.echo(json.dumps(jsonable(end if status == "done" else end | {"resume": again}), ensure_ascii=False))
+    elif status == "done":
         click.echo(f"\n{summary(state['results'])}\n")
         click.echo(table([(name, path) for name, path in artifacts(run).items()]))
-    if not done:
-        if not as_json:
-            click.echo(f"stopped after step {state.get('steps')}; go on with  a2a train --resume {run.folder}", err=True)
+    elif status == "preempted":
+        click.echo(f"resume me: {again}", err=True)
+    else:
+        click.echo(f"stopped after step {state.get('steps')}; go on with  {again}", err=True)
+    if status not in ("done", "preempted"):
         raise SystemExit(1)
 
 
@@ -157,6 +153,7 @@ def rehearse(loaded: Loaded, as_json: bool) -> None:
     """Everything up to the first step, in a folder that is thrown away."""
     import tempfile
 
+    from a2a_core.data import Prepared
     from a2a_core.job import assemble
     from a2a_core.reporter import Silent
 
@@ -165,10 +162,10 @@ def rehearse(loaded: Loaded, as_json: bool) -> None:
         backend.setup()
     with tempfile.TemporaryDirectory() as folder:
         job = assemble(loaded, Run(Path(folder)), Silent())
-        batch = job.collate([job.data["train"][index] for index in range(min(2, len(job.data["train"])))])
+        batch = job.collate(job.data["train"].first(2))
         counts = job.model.counts(batch)
     found = {
-        "rows": {split: len(data) for split, data in job.data.items()},
+        "rows": {split: len(data) if isinstance(data, Prepared) else "a stream" for split, data in job.data.items()},
         "parameters": count(job.model.parameters()),
         "trainable_parameters": count(p for p in job.model.parameters() if p.requires_grad),
         "supervised_in_two_rows": counts,

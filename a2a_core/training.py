@@ -104,6 +104,7 @@ def recorded(run: Run, action: Callable[[], T], new: bool) -> T:
 def work(loaded: Loaded, run: Run, reporter: Reporter, resume: bool) -> Result:
     """One rank's part: from the newest whole checkpoint, if there is one and `resume`, to the result."""
     from a2a_core.job import assemble
+    from a2a_core.resuming import refuse_other_rows
 
     backend = loaded.recipe.backend
     with heartbeat.watched(run.folder):
@@ -113,14 +114,14 @@ def work(loaded: Loaded, run: Run, reporter: Reporter, resume: bool) -> Result:
                 reporter.note(note)
             checkpoint = begun(loaded, run, reporter, resume)
             job = assemble(loaded, run, reporter, checkpoint)
+            refuse_other_rows(job, main_rank())
             result = within_memory(loaded.recipe.trainer.build(job).fit)
         finally:
             reporter.close()
             backend.teardown()
     if main_rank():
-        status = "done" if result.status == "done" else "interrupted"
         run.update(
-            status=status, finished=now(), steps=result.steps, results=result.results, seconds=result.seconds, error=None
+            status=result.status, finished=now(), steps=result.steps, results=result.results, seconds=result.seconds, error=None
         )
     return result
 
