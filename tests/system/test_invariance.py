@@ -14,6 +14,7 @@ SHAPES = {
     "single": {},
     "accumulated": {"trainer.micro_batch": 2},
     "ddp": {"backend.use": "ddp"},
+    "fsdp": {"backend.use": "fsdp"},
 }
 """How the same step is done: at once, 4 times 2 rows, 4 rows on each of two ranks."""
 TRAINER = """

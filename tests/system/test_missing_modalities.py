@@ -12,7 +12,7 @@ from a2a_video.video import example_files
 
 SECONDS = 300
 """Until a training that hangs is killed; ranks that wait for one another give up after a minute."""
-BACKENDS = {"ddp": {"backend.use": "ddp"}}
+BACKENDS: dict[str, dict[str, Any]] = {"ddp": {"backend.use": "ddp"}, "fsdp": {"backend.use": "fsdp"}}
 NOTHING: tuple[str, ...] = ()
 EVERYTHING = ("image", "audio", "video")
 DEALT = (
