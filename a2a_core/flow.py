@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -291,3 +291,15 @@ def abreast(shares: Iterator[Share], blank: Callable[[], list[Batch]]) -> Iterat
     """Their batches, and ones that count nothing while another rank has more: forward passes may need all ranks."""
     while any(gathered((share := next(shares, None)) is not None)):
         yield from blank() if share is None else share.batches
+
+
+class Counted:
+    """Batches, and how many rows they had."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self.batches, self.rows = batches, 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            self.rows += len(batch["ids"])
+            yield batch

@@ -14,12 +14,12 @@ import torch
 from a2a_core.data import BadRow, Batches, Collate, Streamed, collator, load, prepare
 from a2a_core.errors import A2AError
 from a2a_core.evaluate import build_metrics, evaluate, moved, refuse_unfit, sections
-from a2a_core.flow import Once
+from a2a_core.flow import Counted, Once
 from a2a_core.generation import generate, text_heads
 from a2a_core.model import A2AModel
 from a2a_core.recipe import load_recipe
 from a2a_core.runs import Run
-from a2a_core.structures import Batch, Row, Sample
+from a2a_core.structures import Row, Sample
 
 if TYPE_CHECKING:
     from a2a_core.components import Rows, SourceConfig
@@ -86,18 +86,6 @@ def measure(trained: Trained, split: str, rows: Rows | Stream, batch_size: int) 
         why = f" can be read: {bad[0].row.place}: {bad[0].reason}" if bad else " is there"
         raise A2AError(f"no row of `{split}`{why}")
     return Measured(values, bad, sections(metrics), batches.rows)
-
-
-class Counted:
-    """Batches, and how many rows they had."""
-
-    def __init__(self, batches: Iterable[Batch]) -> None:
-        self.batches, self.rows = batches, 0
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self.batches:
-            self.rows += len(batch["ids"])
-            yield batch
 
 
 class Lines:

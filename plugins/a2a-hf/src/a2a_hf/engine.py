@@ -14,14 +14,16 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import EarlyStoppingCallback, TrainerCallback
 
 from a2a_core import A2AError, Batch, RunFailed, heartbeat, manifest
-from a2a_core.data import BadRow, Batches, Loader, Prepared, load
+from a2a_core.data import BadRow, Batches, Collate, Loader, Prepared, Streamed, load
 from a2a_core.evaluate import build_metrics, evaluate, moved
+from a2a_core.flow import Counted, Flow, Once
 from a2a_core.job import Job, seed_everything
 from a2a_hf.checkpoint import Checkpoints, read_checkpoint, read_weights
 from a2a_hf.chunks import Chunks
 from a2a_hf.gradient_cache import GradientCache, counts
 from a2a_hf.gradients import Gradients
 from a2a_hf.groups import Assigned, assign, optimizer_class, optimizer_groups
+from a2a_hf.streaming import Epochs, flow_of
 from a2a_hf.trainer import HfTrainer
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Engine(Trainer):
         config: HfTrainer,
         job: Job,
         args: TrainingArguments,
-        splits: Mapping[str, Prepared],
+        splits: Mapping[str, Prepared | Streamed],
         record: Record,
         quarantine: Quarantine,
         callbacks: list[TrainerCallback],
@@ -63,6 +65,8 @@ class Engine(Trainer):
         self.loaders: dict[str, Loader] = {}
         self.groups_of: dict[str, list[list[int]]] = {}
         """Splits whose rows share places in batches (see Job.group)."""
+        self.flow: Flow | None = None
+        """The training rows, where they come as a stream."""
         self.keys: Sequence[int] | None = None
         """Of the training rows: those of one key come in different steps."""
         self.chunked = config.chunked(job.recipe, args.world_size)
@@ -84,30 +88,43 @@ class Engine(Trainer):
         self.gradients = Gradients(config, job.model, self.groups, self.holding)
         self.cache = GradientCache(job.model, self.accelerator, self.holding, config.compile)
         self.checkpoints = Checkpoints(self)
+        self.epochs = Epochs(self)
+        self.callback_handler.callbacks.insert(0, self.epochs)  # the others read what epoch it is
 
     # data -------------------------------------------------------------------------------------------------------------
 
-    def batches(self, split: str, batch_size: int, shuffle: bool) -> Loader:
+    def batches(self, split: str, batch_size: int, shuffle: bool) -> Loader | Once:
         """This rank's batches of a split; kept, with its workers, for the next epoch."""
+        data, args = self.job.data[split], self.args
+        if isinstance(data, Streamed):
+            rank, pin = (args.process_index, args.world_size), args.device.type == "cuda"
+            return Once(data, self.job.collate, batch_size, *rank, args.dataloader_num_workers, pin)
         if split not in self.loaders:
-            data, args = self.job.data[split], self.args
             groups = self.groups_of.get(split)
             length = len(data) if groups is None else len(groups)
             keys = self.keys if split == "train" else None
             order = Batches(length, batch_size, shuffle, args.seed, args.process_index, args.world_size, groups, keys)
             pin = args.device.type == "cuda"
-            chunked, config = self.chunked and split == "train", self.config
-            collate = Chunks(self.job.collate, config.micro_batch, config.micro_tokens) if chunked else self.job.collate
+            collate = self.collate() if split == "train" else self.job.collate
             self.loaders[split] = load(data, collate, order, args.dataloader_num_workers, pin)
         return self.loaders[split]
 
-    def get_train_dataloader(self) -> Loader:
+    def collate(self) -> Collate:
+        """What puts training rows into batches."""
+        config = self.config
+        return Chunks(self.job.collate, config.micro_batch, config.micro_tokens) if self.chunked else self.job.collate
+
+    def get_train_dataloader(self) -> Loader | Once | Flow:
         """Our own loader: accelerate's would repeat rows in an uneven tail, and draw from the global generator."""
+        data = self.job.data["train"]
+        if isinstance(data, Streamed):
+            self.flow = self.flow or flow_of(self, data, self.collate())
+            return self.flow
         return self.batches("train", self.args.per_device_train_batch_size, shuffle=True)
 
     def num_examples(self, dataloader: Loader) -> int:
         """Rows of an epoch, or groups of them, over all ranks."""
-        return len(self.groups_of.get("train", self.job.data["train"]))
+        return len(self.groups_of.get("train", self.train_dataset))
 
     def floating_point_ops(self, inputs: Batch) -> int:
         """Not estimated: the stock formula wants one tensor of token ids."""
@@ -119,20 +136,25 @@ class Engine(Trainer):
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], Any]:
         """The batches of one optimizer step, and each term's scale: its count is added up over window and ranks first."""
-        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        flow = self.flow
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)] if flow is None else flow.take()
         bad: list[BadRow] = [row for batch in batches for row in batch.pop("bad")]
         self.window = [chunk for batch in batches for chunk in batch.get("chunks", (batch,))]
         heartbeat.beat(self.state.global_step + 1, [name for batch in self.window for name in batch["ids"]])
         counted = counts(self.job.model, self.window)
         rows: float = sum(len(batch["ids"]) for batch in self.window)
         sums = [counted[name] for name in self.terms]
-        *each, rows, several, asked, preempted, failed = self.over_ranks(
-            [*sums, rows, len(bad), self.asked, self.preempted, self.checkpoints.failed()]
+        flags = (True, True) if flow is None else flow.flags()
+        *each, rows, several, asked, preempted, failed, here, more = self.over_ranks(
+            [*sums, rows, len(bad), self.asked, self.preempted, self.checkpoints.failed(), *flags]
         )
         self.interrupted = "interrupted" if asked else "preempted" if preempted else ""
         if failed:
             self.checkpoints.wait()
         self.learned = self.learned or rows > 0
+        if flow is not None:
+            flow.judge(here, more, rows + several)
+            self.quarantine.seen("train", flow.most, flow.epoch > 0)
         if several:
             self.quarantine.add("train", bad)
         if rows and not any(each):  # without rows all of them are bad, as many as the limit allows: the step moves nothing new
@@ -192,6 +214,10 @@ class Engine(Trainer):
         return (loss, output.outputs) if return_outputs else loss
 
     # the run -----------------------------------------------------------------------------------------------------------
+
+    def _run_epoch(self, **given: Any) -> None:
+        """Stock, from where the run stands."""
+        super()._run_epoch(**self.epochs.begin(given))
 
     def _init_training_state(self, max_steps: int, *others: Any) -> tuple[int, int]:
         """Stock, but that the recipe says how often, which may be other than in the checkpoint."""
@@ -273,12 +299,15 @@ class Engine(Trainer):
         """One split's loss and metrics with the weights of a step (none: the one at hand), recorded."""
         step = self.state.global_step if step is None else step
         bad: list[BadRow] = []
+        batches = Counted(self.batches(split, self.args.per_device_eval_batch_size, shuffle=False))
         values = evaluate(
             self.job.model,
-            self.batches(split, self.args.per_device_eval_batch_size, shuffle=False),
+            batches,
             build_metrics(self.job.recipe.metrics, self.job.model.parts.heads),
             bad.extend,
         )
+        if isinstance(self.job.data[split], Streamed):
+            self.quarantine.seen(split, int(self.over_ranks([batches.rows + len(bad)])[0]), True)
         self.quarantine.add(split, bad)
         self.record.evaluated(step, split, values)
         self.evaluated[split] = (step, values)
@@ -344,10 +373,12 @@ class Engine(Trainer):
 
     def position(self) -> dict[str, Any]:
         """Where this rank stands in the data, beyond what step and epoch say: nothing, for rows that are numbered."""
-        return {}
+        return {} if self.flow is None else self.flow.position()
 
     def go_on_from(self, positions: list[dict[str, Any]]) -> None:
         """What every rank's `position` was."""
+        if self.flow is not None:
+            self.flow.go_on_from(positions)
 
 
 def ids(batches: list[Batch]) -> str:

@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, TrainerState
 
 from a2a_core import A2AError
-from a2a_core.data import Batches
+from a2a_core.data import Batches, Prepared, Streamed
 from a2a_core.export import export
 from a2a_core.job import Job, Result
 from a2a_hf.arguments import arguments
@@ -18,6 +18,7 @@ from a2a_hf.distinct import fields, keys
 from a2a_hf.engine import Engine
 from a2a_hf.record import Quarantine, Record
 from a2a_hf.signals import interruptible
+from a2a_hf.streaming import refuse_distinct
 from a2a_hf.trainer import HfTrainer
 
 
@@ -33,7 +34,7 @@ class HfFit:
         self.refuse_places()
         main = self.args.process_index == 0
         self.record = Record(job.run, job.reporter, list(job.model.weights()), main)
-        lengths = {split: len(data) for split, data in job.data.items()}
+        lengths = {split: len(data) if isinstance(data, Prepared) else 0 for split, data in job.data.items()}
         self.quarantine = Quarantine(job.run, job.reporter, job.recipe.bad_rows, lengths, main)
         callbacks: list[TrainerCallback] = [callback.build(job) for callback in job.recipe.callbacks.values()]
         if config.patience:
@@ -102,9 +103,12 @@ class HfFit:
 
     def keep_apart(self) -> None:
         """Let no step hold two rows that a loss wants apart; say so where that makes steps smaller."""
-        job, rows = self.job, self.args.per_device_train_batch_size
-        self.engine.keys = found = keys(job.model.parts, job.data["train"])
-        self.refuse_alone(len(job.data["train"]) if found is None else len(set(found)))
+        job, rows, data = self.job, self.args.per_device_train_batch_size, self.job.data["train"]
+        if isinstance(data, Streamed):
+            refuse_distinct(job.model.parts)
+            return
+        self.engine.keys = found = keys(job.model.parts, data)
+        self.refuse_alone(len(data) if found is None else len(set(found)))
         if found is None:
             return
         plain, steps = (len(Batches(len(found), rows, ranks=self.args.world_size, keys=each)) for each in (None, found))
@@ -151,10 +155,13 @@ class Watch(TrainerCallback):
     def __init__(self, engine: Engine, job: Job, record: Record) -> None:
         self.engine, self.job, self.record = engine, job, record
         self.save_later = False
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in job.model.parameters()]
+        self.trainable, self.total = sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+        """Numbers that are trained, and all: counted before a backend may leave nothing of them here."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The model is wrapped by now."""
-        engine, model = self.engine, self.job.model
+        engine = self.engine
         self.job.recipe.backend.verify(
             {
                 "world_size": args.world_size,
@@ -164,9 +171,7 @@ class Watch(TrainerCallback):
             }
         )
         engine.verify_precision()
-        trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        total = sum(parameter.numel() for parameter in model.parameters())
-        self.job.reporter.start(state.max_steps, state.global_step, trainable, total)
+        self.job.reporter.start(state.max_steps, state.global_step, self.trainable, self.total)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ctrl-C ends the run here, with a checkpoint; after an epoch's last step it is written with the epoch's evaluation."""
@@ -174,18 +179,13 @@ class Watch(TrainerCallback):
         self.job.reporter.step(state.global_step)
         if self.engine.interrupted:
             control.should_save = control.should_training_stop = True
-        self.save_later = control.should_save and whole(state)
+        self.save_later = control.should_save and self.engine.epochs.over()
         if self.save_later:
             control.should_save = False
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """An epoch that was broken off is not evaluated, and its checkpoint is there."""
-        if self.engine.interrupted and not whole(state):
+        if self.engine.interrupted and not self.engine.epochs.over():
             control.should_evaluate = control.should_save = False
         elif self.save_later:
             control.should_save = True
-
-
-def whole(state: TrainerState) -> bool:
-    """The last step was an epoch's last."""
-    return state.epoch is not None and float(state.epoch).is_integer()

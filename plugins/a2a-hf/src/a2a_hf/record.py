@@ -12,11 +12,12 @@ import torch.distributed as dist
 from torch import Tensor
 from transformers import TrainingArguments
 
-from a2a_core import A2AError, Problem
+from a2a_core import A2AError, Problem, Row
 from a2a_core.data import BadRow
 from a2a_core.reasons import Tally, problems
 from a2a_core.reporter import Reporter
 from a2a_core.runs import Run, parsed
+from a2a_core.streams import JUDGED_OVER
 
 
 def distributed() -> bool:
@@ -96,6 +97,8 @@ class Quarantine:
     def __init__(self, run: Run, reporter: Reporter, limit: float, lengths: Mapping[str, int], main: bool) -> None:
         self.run, self.reporter, self.limit, self.lengths, self.main = run, reporter, limit, lengths, main
         self.tally = Tally()
+        self.reading: set[str] = set()
+        """Streams whose rows are not counted to the end yet: `lengths` are those that came so far."""
         self.places: dict[str, set[str]] = {split: set() for split in lengths}
         """Bad rows, by split."""
         self.left_out: dict[str, set[str]] = {split: set() for split in lengths}
@@ -105,6 +108,15 @@ class Quarantine:
             if kind != "unwanted":  # that one ends this start, too
                 kept = self.left_out if kind == "left out" else self.places
                 kept.setdefault(split, set()).add(str(record.get("place")))
+
+    def seen(self, split: str, rows: int, all_of_them: bool) -> None:
+        """A stream gave so many rows; its bad ones are judged by what share of them they are."""
+        self.lengths[split] = rows
+        if all_of_them:
+            self.reading.discard(split)
+            self.judge(split, {}, True)
+        else:
+            self.reading.add(split)
 
     def add(self, split: str, bad: list[BadRow]) -> None:
         """Called on every rank alike; A2AError when the split has more than the limit."""
@@ -122,15 +134,20 @@ class Quarantine:
         self.left_out[split] |= {place for place, each in new.items() if each.kind == "left out"}
         fresh = {place: (each.row, each.reason) for place, each in new.items() if each.kind == "bad"}
         self.places[split] |= fresh.keys()
-        count, length = len(self.places[split]), self.lengths[split]
-        wrong = {each.row.place: (each.row, each.reason) for each in bad if each.kind == "bad"}
-        if wrong and count > self.limit * length:
-            summary = f"{count} of {length} rows of `{split}` are bad, more than `bad_rows` = {self.limit:g} allows"
-            hint = f"mend them, or raise `bad_rows`; reasons: {self.run.quarantine}"
-            raise A2AError([*problems(wrong.values()), Problem(summary, hint=hint)])
+        self.judge(split, {each.row.place: (each.row, each.reason) for each in bad if each.kind == "bad"})
         for row, reason in fresh.values():
             if self.tally.worth(reason):
                 self.reporter.note(f"{row.place} (id {row.id}) is set aside: {reason}")
+
+    def judge(self, split: str, wrong: Mapping[str, tuple[Row, str]], over: bool = False) -> None:
+        """A2AError when the split has more bad rows than the limit, these among them, or all of it was read."""
+        count, length, reading = len(self.places[split]), self.lengths[split], split in self.reading
+        most = self.limit * (max(length, JUDGED_OVER) if reading else length)
+        if count > most and (wrong or over):
+            of = f"the first {length}" if reading else f"{length}"
+            summary = f"{count} of {of} rows of `{split}` are bad, more than `bad_rows` = {self.limit:g} allows"
+            hint = f"mend them, or raise `bad_rows`; reasons: {self.run.quarantine}"
+            raise A2AError([*problems(wrong.values()), Problem(summary, hint=hint)])
 
     def conclude(self) -> None:
         """How many rows were not named on the screen."""

@@ -56,7 +56,7 @@ MAY_CHANGE = frozenset(
     epochs max_steps micro_batch micro_tokens eval_batch_size workers learning_rate weight_decay adam_beta1 adam_beta2
     adam_epsilon schedule_args warmup_steps max_grad_norm tf32 gradient_checkpointing compile compile_backend compile_mode
     full_determinism log_every report_to run_name evaluate evaluate_every evaluate_delay evaluate_first save save_every
-    save_async keep_last keep_best load_best patience patience_threshold on_nan max_back_offs
+    save_async keep_last keep_best load_best patience patience_threshold on_nan max_back_offs tail
     """.split()  # noqa: SIM905
 )
 """Options with which a run can go on from a checkpoint that was written with others."""
@@ -108,6 +108,12 @@ class HfTrainer(TrainerConfig):
     )
     eval_batch_size: int = option("rows a rank evaluates at once (0: as in training)", default=0, ge=0)
     workers: int = option("processes a rank that prepare rows (0: the rank itself)", default=0, ge=0)
+
+    tail: Literal["pad", "drop"] = option(
+        "where rows come as a stream, and one rank has its last ones before another: batches that count nothing until all "
+        "are through, or the epoch ends there",
+        default="pad",
+    )
 
     optimizer: OptimizerName = option("the optimizer, by transformers' name", default="adamw_torch")
     optimizer_args: str = option("its own arguments, `name=value,name=value`", default="")
@@ -186,6 +192,7 @@ class HfTrainer(TrainerConfig):
         """See TrainerConfig.misfits."""
         from a2a_hf.best import misnamed
 
+        yield from self.misfits_of_streams(recipe)
         problem = misnamed(recipe, self.best) if self.best else None
         if problem is not None:
             yield "best", problem
@@ -199,6 +206,16 @@ class HfTrainer(TrainerConfig):
         if self.micro_tokens and not over_steps(recipe):
             told = "`trainer.micro_tokens` cuts the steps of losses that compare all of their rows, and there is no such loss"
             yield "micro_tokens", Problem(told, hint="leave it out; `trainer.micro_batch` is for all losses")
+
+    def misfits_of_streams(self, recipe: Recipe) -> Iterator[tuple[str, Problem]]:
+        """What rows that come as a stream need, and only they."""
+        streams = "train" in recipe.data and recipe.data["train"].streams
+        if streams and not self.max_steps:
+            told = "the rows of `train` come as a stream, and nobody knows how many steps its epochs have"
+            yield "max_steps", Problem(told, hint="set `trainer.max_steps`; `epochs` says nothing here")
+        if not streams and self.tail != "pad":
+            told = f'`trainer.tail = "{self.tail}"` is for rows that come as a stream: others come in steps that ranks share'
+            yield "tail", Problem(told, hint="leave it out")
 
     def refuse(self, recipe: Recipe, model: nn.Module) -> None:
         """What this trainer cannot do is said before it starts."""
