@@ -89,7 +89,7 @@ def test_a_pytorchjob(launch: Callable[..., Launch], here: Callable[..., Kuberne
     assert roles["Master"]["template"] == roles["Worker"]["template"]
     _, alone = read(launcher, launch(nodes=1, device="cpu"))
     assert list(alone["spec"]["pytorchReplicaSpecs"]) == ["Master"]
-    assert "rendezvous" not in str(alone)
+    assert "backend.rendezvous= " in str(alone)
     assert "gpu" not in str(alone)
 
 
@@ -119,7 +119,7 @@ def test_a_pod_that_is_stopped_is_no_success_until_the_run_is_done(
     for code in (2, 1, 0):
         a2a.ends(code)
         assert subprocess.run(words, check=False).returncode == code
-        assert a2a.arguments[-1][3:5] == ["--resume", str(task.run)]
+        assert a2a.arguments[-1][3:6] == ["/etc/a2a/recipe.toml", "--resume", str(task.run)]
     assert subprocess.run(words, check=False).returncode == 0
     assert len(a2a.told) == 4
 

@@ -133,7 +133,7 @@ def test_a_job_saves_before_its_time_is_up_queues_again_and_ends(
     assert a2a.arguments == [new, new]  # one on each node
     a2a.ends(3)
     assert subprocess.run(["bash", script], env=cluster, check=False).returncode == 3
-    assert a2a.arguments[2] == ["-m", "a2a_cli", "train", "--resume", str(task.run), *meet]
+    assert a2a.arguments[2] == ["-m", "a2a_cli", "train", str(task.folder / "recipe.toml"), "--resume", str(task.run), *meet]
     a2a.ends(0)
     assert subprocess.run(["bash", script], env=cluster, check=False).returncode == 0
     assert requeued.read_text() == "requeue 123456\n"  # neither a failure nor the end queues it again
@@ -146,4 +146,4 @@ def test_a_job_that_shall_not_queue_again(launch: Callable[..., Launch]) -> None
     text = SlurmLauncher(requeue=False).build(launch(nodes=1)).files["job.sbatch"]
     assert "--no-requeue" in asked(text)
     assert "scontrol requeue" not in text
-    assert "rendezvous" not in text  # one node has nobody to meet
+    assert text.count("backend.rendezvous= ") == 1  # one node has nobody to meet

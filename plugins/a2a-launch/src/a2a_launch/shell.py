@@ -33,7 +33,7 @@ def lines(each: Iterable[str]) -> str:
 
 
 def arguments(run: Path, recipe: str) -> str:
-    """Sets `$@` to what `a2a train` is given: the recipe, or the run to go on with; ends where the run is done.
+    """Sets `$@` to what `a2a train` is given: the recipe, and the run to begin or to go on with; ends where it is done.
 
     A checkpoint decides, not the folder: there is none before all nodes have come this far, so that all see the same.
     """
@@ -46,7 +46,7 @@ if status "done"; then
 fi
 set -- {quote(recipe)} --out "$run"
 for checkpoint in "$run"/checkpoints/checkpoint-*; do
-  if [ -d "$checkpoint" ]; then set -- --resume "$run"; fi
+  if [ -d "$checkpoint" ]; then set -- {quote(recipe)} --resume "$run"; fi
 done
 """
 
@@ -57,8 +57,12 @@ def train(python: str) -> str:
 
 
 def spread(launch: Launch, nodes: str, rendezvous: str) -> str:
-    """How several machines find one another, as options of `a2a train`; both are shell words."""
-    return f" --set backend.nodes={nodes} --set backend.rendezvous={rendezvous}" if launch.nodes > 1 else ""
+    """How the machines find one another, as options of `a2a train`; both are shell words. None for a backend of one rank.
+
+    One machine is said, too: the run may have been begun on several.
+    """
+    several = f" --set backend.nodes={nodes} --set backend.rendezvous={rendezvous if launch.nodes > 1 else ''}"
+    return several if hasattr(launch.backend, "rendezvous") else ""
 
 
 def attended(command: str, signal: str) -> str:

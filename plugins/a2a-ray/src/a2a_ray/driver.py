@@ -12,6 +12,8 @@ from a2a_core.errors import A2AError, Problem, RunFailed
 
 if TYPE_CHECKING:
     from a2a_core import BackendConfig
+    from a2a_core.recipe import Loaded
+    from a2a_core.resuming import Change
     from a2a_core.runs import Run
 
 
@@ -52,19 +54,35 @@ def train(recipe: Path, folder: Path, cpus: float) -> None:
     required()
     from a2a_core import runs, training
     from a2a_core.recipe import load_recipe
+    from a2a_core.resuming import adopt
 
     run = runs.Run(folder)
     if run.status == "done":
         print(f"{folder} is finished")
         return
-    new = run.newest_checkpoint() is None
-    loaded = load_recipe(recipe if new else run.recipe, None, environ={}, for_run=True)
-    asked = shape(loaded.recipe.backend)
+    loaded = load_recipe(recipe, None, environ={}, for_run=True)
+    asked, new = shape(loaded.recipe.backend), run.newest_checkpoint() is None
     if new:
         run = runs.create(folder)
         training.start(run, loaded, recipe)
+    changed = [] if new else allowed(run, loaded)
     run.begin()
+    if changed:
+        adopt(run, loaded, changed, {})
     training.recorded(run, lambda: fit(run, loaded.recipe.backend, asked, cpus), new=new)
+
+
+def allowed(run: Run, loaded: Loaded) -> list[Change]:
+    """What the job's recipe changes about the run that it goes on with: its backend; A2AError for anything else."""
+    from a2a_core.recipe import load_recipe
+    from a2a_core.resuming import changes
+
+    found = changes(load_recipe(run.recipe, None, environ={}), loaded)
+    others = [change.name for change in found if change.verdict != "free"]
+    if others:
+        hint = f"launch {run.recipe}, or begin a new run under another name"
+        raise A2AError(f"the run {run.folder} was begun with another recipe: {', '.join(others)}", hint=hint)
+    return found
 
 
 def required() -> None:

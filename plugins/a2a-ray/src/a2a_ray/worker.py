@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,21 @@ class Lines(Silent):
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """See Reporter."""
-        print(f"step {step}: {told(values)}", flush=True)
+        show(f"step {step}: {told(values)}")
 
     def evaluated(self, step: int, split: str, values: Mapping[str, Any]) -> None:
         """See Reporter."""
-        print(f"step {step}, {split}: {told(values)}", flush=True)
+        show(f"step {step}, {split}: {told(values)}")
 
     def note(self, text: str) -> None:
         """See Reporter."""
-        print(f"note: {text}", flush=True)
+        show(f"note: {text}")
+
+
+def show(line: str) -> None:
+    """Past `print`, which Ray Train replaces by one that writes twice."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def told(values: Mapping[str, Any]) -> str:
