@@ -42,13 +42,11 @@ BY_KIND: dict[str, tuple[type[Subject[Any]], tuple[Callable[[Any], None], ...]]]
     "metric": (metrics.MetricSubject, metrics.CHECKS),
     "collator": (collators.CollatorSubject, collators.CHECKS),
     "source": (sources.SourceSubject, sources.CHECKS),
-    "stream": (streams.StreamSubject, streams.CHECKS),
     "adapter": (adapters.AdapterSubject, adapters.CHECKS),
 }
-"""Kind -> how it is tested, and its own invariants; the other kinds have those of every component only.
-
-A source that streams is another kind here.
-"""
+"""Kind -> how it is tested, and its own invariants; the other kinds have those of every component only."""
+STREAMS: tuple[type[Subject[Any]], tuple[Callable[[Any], None], ...]] = (streams.StreamSubject, streams.CHECKS)
+"""In place of those of sources, where rows have no length."""
 
 
 def checks(component: Component | type[Component], label: str = "", modules: tuple[str, ...] = ()) -> list[Check]:
@@ -59,7 +57,7 @@ def checks(component: Component | type[Component], label: str = "", modules: tup
         check()
     """
     cls = component if isinstance(component, type) else type(component)
-    kind, own = BY_KIND.get("stream" if getattr(cls, "streams", False) else cls.kind, (Subject, ()))
+    kind, own = STREAMS if getattr(cls, "streams", False) else BY_KIND.get(cls.kind, (Subject, ()))
     subject = kind(component, label, modules)
     return [*(Check(subject, invariant) for invariant in EVERY), *(Check(subject, invariant, True) for invariant in own)]
 
