@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -151,8 +152,8 @@ def not_met(folder: Path, error: BaseException) -> RankLost:
     while len(absent := missing(folder, ranks)) > 1 and time.monotonic() < until:
         time.sleep(0.1)
     named = "; ".join(f"rank {rank} {told(state)}" for rank, state in absent[:SHOWN]) or "nobody knows which"
-    why = " ".join(str(error).split())[:200]
-    hint = f"seen by rank {os.environ['RANK']}: {why}; logs and `ranks/` in {folder} say more; `a2a train --resume` goes on"
+    why = re.sub(r"^\[\S*\] ", "", str(error)).splitlines()[0].partition(". ")[0][:200]  # without the place in gloo's sources
+    hint = f"rank {os.environ['RANK']} was told: {why}; go on with `a2a train --resume {folder}`"
     return RankLost(f"ranks could not meet: {named}", hint=hint)
 
 

@@ -1,11 +1,31 @@
+import gc
+import os
+import signal
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
 from a2a_accelerate.ddp import DdpBackend
 from a2a_accelerate.launch import launch
 from a2a_core import A2AError, RunFailed
+
+pytestmark = [  # torch leaves the logs of a process that died open, and gc finds them whenever it likes
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """So that they are not found in another module's tests."""
+    yield
+    gc.collect()
+
 
 RANK = """
 import json, os, pathlib, signal, sys, time
@@ -16,12 +36,12 @@ def leave(**ended):
 """
 
 
-def run(tmp_path: Path, body: str) -> None:
+def run(tmp_path: Path, body: str, **options: Any) -> None:
     script = tmp_path / "rank.py"
     script.write_text(RANK + body)
     folder = tmp_path / "run"
     folder.mkdir()
-    launch(DdpBackend(processes=2, device="cpu"), [sys.executable, str(script), str(folder)], folder)
+    launch(DdpBackend(processes=2, device="cpu", **options), [sys.executable, str(script), str(folder)], folder)
 
 
 def test_ranks_run_beside_one_another(tmp_path: Path) -> None:
@@ -58,3 +78,77 @@ def test_other_ranks_output_goes_to_files(tmp_path: Path, capfd: pytest.CaptureF
     assert "this is rank 0" in shown
     assert "this is rank 1" not in shown
     assert any("this is rank 1" in path.read_text() for path in (tmp_path / "run" / "logs").rglob("stdout.log"))
+
+
+def test_ranks_are_started_again(tmp_path: Path) -> None:
+    body = """
+(folder / f"began-{rank}-{os.environ['TORCHELASTIC_RESTART_COUNT']}").touch()
+if rank == 1 and not (folder / "died").exists():
+    (folder / "died").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    time.sleep(60)
+leave(exit_code=0)
+"""
+    run(tmp_path, body, max_restarts=1)
+    assert {path.name for path in (tmp_path / "run").glob("began-*")} >= {"began-1-0", "began-0-1", "began-1-1"}
+    assert {path.name for path in (tmp_path / "run" / "ranks").iterdir()} == {"0.json", "1.json"}
+
+
+def test_not_more_often_than_was_asked_for(tmp_path: Path) -> None:
+    body = '(folder / f"{time.time()}.{rank}").touch(); rank == 1 and os.kill(os.getpid(), signal.SIGKILL); time.sleep(60)'
+    with pytest.raises(RunFailed, match=r"rank 1 was killed \(SIGKILL\)") as error:
+        run(tmp_path, body, max_restarts=2)
+    assert len(list((tmp_path / "run").glob("*.1"))) == 3
+    assert "ranks were started again 2 time(s)" in str(error.value)
+
+
+def test_a_rank_that_lost_another_is_heard_after_the_one_that_knows_why(tmp_path: Path) -> None:
+    body = """
+leave(exit_code=1, lost=rank == 0, problems=[dict(message=f"said by {rank}", hint="")])
+while len(list((folder / "ranks").glob("*.json"))) < 2: time.sleep(0.01)
+sys.exit(1)
+"""
+    with pytest.raises(RunFailed, match="said by 1"):
+        run(tmp_path, body)
+
+
+STOPS = """
+def stop(number, _):
+    leave(exit_code=0, signal=signal.Signals(number).name, ended=os.waitpid(worker, os.WNOHANG)[0])
+    sys.exit(0)
+worker = os.fork()
+if worker == 0:  # like a data loader's, which a signal to the whole group would end
+    time.sleep(2)
+    os._exit(0)
+signal.signal(signal.SIGUSR1, stop)
+(folder / f"ready-{rank}").touch()
+time.sleep(60)
+"""
+
+
+def told(folder: Path, *numbers: signal.Signals) -> None:
+    """Send these to this process, once both ranks can take them."""
+    while len(list(folder.glob("ready-*"))) < 2:
+        time.sleep(0.02)
+    for number in numbers:
+        os.kill(os.getpid(), number)
+        time.sleep(0.3)
+
+
+def test_a_signal_reaches_the_ranks_and_starts_none_again(tmp_path: Path) -> None:
+    thread = Thread(target=told, args=(tmp_path / "run", signal.SIGUSR1))
+    thread.start()
+    run(tmp_path, STOPS, max_restarts=1)
+    thread.join()
+    reports = [(tmp_path / "run" / "ranks" / f"{rank}.json").read_text() for rank in range(2)]
+    assert all('"signal": "SIGUSR1", "ended": 0' in report for report in reports)
+    assert (tmp_path / "run" / "ranks" / "stopping").exists()
+
+
+def test_the_second_signal_ends_them(tmp_path: Path) -> None:
+    thread = Thread(target=told, args=(tmp_path / "run", signal.SIGINT, signal.SIGINT))
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, signal.SIG_DFL))" + STOPS)
+    thread.join()

@@ -42,9 +42,9 @@ def refuse_others(backend: RanksBackend, found: Sequence[Mapping[str, Any]]) -> 
         text = f"`backend.processes` = {backend.processes} on each machine, but {len(found)} ranks were started: {several}"
         raise A2AError(text, hint="start them as the recipe says, or say `processes` as they are started")
     for what, hint in (("device", "set `backend.device`"), ("versions", "install the same a2a and torch everywhere")):
-        kinds = {str(rank[what]): number for number, rank in enumerate(found)}
+        kinds = {str(rank[what]): number for number, rank in reversed(list(enumerate(found)))}
         if len(kinds) > 1:
-            named = ", ".join(f"rank {number} has {kind}" for kind, number in sorted(kinds.items()))
+            named = ", ".join(f"rank {number} has {kind}" for kind, number in reversed(kinds.items()))
             raise A2AError(f"ranks differ in `{what}`: {named}", hint=hint)
     gpus: dict[str, int] = {}
     for number, rank in enumerate(found):

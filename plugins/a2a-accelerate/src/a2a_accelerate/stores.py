@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -50,9 +51,13 @@ class Machines(Meeting):
         self.address = address
         super().__init__(store, where, "machine", store.add("came", 1) - 1, several, timeout)
         if self.late:
+            tell(f"{where} has {several} machines already: this one goes on in the place of one that is gone")
             return
+        tell(f"machine {self.mine + 1} of {several} is here; they meet at {where}")
         cards = [json.loads(card) for card in self.everyone("card", json.dumps([address, os.getpid(), self.mine]))]
         self.mine = [number for _, _, number in sorted(cards)].index(self.mine)  # torch numbers their ranks in this order
+        if self.mine:
+            tell(f"all machines are here; {min(cards)[0]} shows how far the run is")
 
     def incomplete(self, absent: list[int]) -> RunFailed:
         """They are numbered as they come: nobody knows the names of those who did not."""
@@ -109,6 +114,11 @@ def reached(host: str, port: int, timeout: float) -> Store:
             continue
         store.set_timeout(timedelta(seconds=max(60.0, timeout)))
         return store
+
+
+def tell(text: str) -> None:
+    """A word before there is a run that could have a reporter."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def first_line(error: Exception) -> str:
