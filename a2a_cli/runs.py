@@ -16,7 +16,8 @@ from a2a_core import runs as folders
 from a2a_core.errors import A2AError
 from a2a_core.runs import Run
 
-COLOURS = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "interrupted": "yellow"}
+COLOURS = {"done": "green", "running": "cyan", "failed": "red", "killed": "red"}
+COLOURS |= {"interrupted": "yellow", "preempted": "yellow"}
 TAIL = 1 << 16
 """Bytes at the end of a history in which its last record is looked for."""
 
@@ -52,6 +53,7 @@ def described(run: Run) -> dict[str, Any]:
         "status": run.status,
         **kept,
         "steps": steps(run),
+        "checkpoint": saved(run),
         "results": dict(numbers(state.get("results"))),
     }
 
@@ -89,6 +91,12 @@ def steps(run: Run) -> int | None:
     if isinstance(recorded, int):
         return recorded
     return max((record["step"] for record in last_records(run) if isinstance(record.get("step"), int)), default=None)
+
+
+def saved(run: Run) -> int | None:
+    """The steps in the newest whole checkpoint: from where it would go on."""
+    newest = run.newest_checkpoint()
+    return None if newest is None else folders.step_of(newest)
 
 
 def last_records(run: Run) -> list[dict[str, Any]]:
@@ -144,13 +152,15 @@ def show(run: str, runs: Path, as_json: bool) -> None:
     RUN is a folder, the name of a run in the runs folder, or the beginning of one.
     """
     from a2a_cli.settings import changed
+    from a2a_core.resuming import changed as changed_on_resuming
 
     found = folders.find(run, runs)
     latest = latest_metrics(found)
     artifacts = {name: found.folder / name for name in ARTIFACTS if (found.folder / name).exists()}
     settings = changed(found)
     if as_json:
-        print_json({**described(found), "settings": settings, "last": latest, "artifacts": artifacts})
+        changes = changed_on_resuming(found)
+        print_json({**described(found), "settings": settings, "changes": changes, "last": latest, "artifacts": artifacts})
         return
     state = found.state
     click.echo(f"{click.style(found.name, bold=True)}  {coloured(found.status)}")
@@ -159,7 +169,14 @@ def show(run: str, runs: Path, as_json: bool) -> None:
     facts += [("steps", shown(steps(found)))]
     facts += [("error", str(state["error"]))] if state.get("error") else []
     click.echo(table(facts, indent="  "))
+    if found.status in folders.UNFINISHED:
+        step = saved(found)
+        where = "its first step, as it has no whole checkpoint" if step is None else f"step {step}"
+        click.echo(f"  go on from {where}:  a2a train --resume {found.folder}")
     section("settings that differ from the defaults", [(name, shown(value)) for name, value in settings.items()])
+    for change in changed_on_resuming(found):
+        rows = [(name, f"{shown(old)} -> {shown(new)}") for name, (old, new) in change.get("settings", {}).items()]
+        section(f"changed after step {change.get('step')}, {when(change.get('time'))}", rows)
     section("results", [(name, shown(value)) for name, value in numbers(state.get("results"))])
     for split, record in latest.items():
         title = f"last recorded, {split}, step {record.get('step', '-')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -297,9 +298,17 @@ def load(data: Prepared, collate: Collate, batches: Batches, workers: int = 0, p
     )
 
 
+GRACE = 60
+"""Seconds for which a worker that is told to end goes on: its rank may need it, to come to a checkpoint."""
+
+
 def leave_interrupts(_: int) -> None:
-    """Signals to a whole group of processes are the rank's to answer; its workers go on until it ends them."""
+    """Signals to all processes of a run are the rank's to answer; its workers go on until it needs them no more."""
     os.setpgrp()
+    for each in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(each, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
 @overload

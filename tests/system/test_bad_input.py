@@ -198,17 +198,16 @@ def wait_for(run: Run, step: int, process: subprocess.Popen[str]) -> None:
     raise AssertionError("it never came so far")
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])
-def test_ctrl_c_saves_a_checkpoint(place: Any, number: signal.Signals, workers: int) -> None:
-    sets = ("trainer.epochs=500", 'trainer.evaluate="no"', 'trainer.save="no"', f"trainer.workers={workers}")
+def test_ctrl_c_saves_a_checkpoint(place: Any) -> None:
+    sets = ("trainer.epochs=500", 'trainer.evaluate="no"', 'trainer.save="no"', "trainer.workers=1")
     process = place.shell("train", "recipe.toml", "--out", "run", *options(*sets))
     run = Run(place.folder / "run")
     wait_for(run, 2, process)
-    os.killpg(process.pid, number)  # a terminal's Ctrl-C reaches the whole group, data workers among it
+    os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches the whole group, data workers among it
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 1
+    assert process.returncode == 1, said
     assert said.count("stopping after this step, with a checkpoint") == 1
-    assert "a2a train --resume run" in said
+    assert f"a2a train --resume {run.folder}" in said
     assert "Traceback" not in said
     assert run.status == "interrupted"
     checkpoint = run.newest_checkpoint()
@@ -242,10 +241,9 @@ def test_a_killed_run_is_known_and_goes_on(place: Any) -> None:
     assert weights[0] == weights[1]
 
 
-def test_resuming_what_is_done_or_changed_is_refused(trained: Any) -> None:
+def test_resuming_what_is_done_is_refused(trained: Any) -> None:
     assert "is finished" in trained.run("train", "--resume", "mine", code=2).output
     assert "is unfinished" in trained.run("train", "--resume", code=2).output
-    assert "leave --set" in trained.run("train", "--resume", "mine", "--set", "seed=1", code=2).output
     assert "there is no run `yours`" in trained.run("train", "--resume", "yours", code=2).output
 
 
