@@ -1,7 +1,5 @@
 """One recipe, one training: on one process, accumulated, and on two ranks by every backend, with the same numbers."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +8,12 @@ import soundfile
 from PIL import Image
 
 STEPS, TOLERANCE = 20, 1e-5
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "single": {},
     "accumulated": {"trainer.micro_batch": 2},
     "ddp": {"backend.use": "ddp"},
     "fsdp": {"backend.use": "fsdp"},
+    **{f"zero-{stage}": {"backend.use": "deepspeed", "backend.stage": stage} for stage in (1, 2, 3)},
 }
 """How the same step is done: at once, 4 times 2 rows, 4 rows on each of two ranks."""
 TRAINER = """
@@ -112,30 +111,30 @@ match = "fusion.*|heads.*"
 RECIPES = {"classification": CLASSIFICATION, "language": LANGUAGE, "packed": PACKED, "mixed": MIXED}
 
 
-def write_rows(folder: Path, count: int, asked: bool) -> None:
-    """Pictures and sounds of two shades; every third row lacks one of the two, every seventh both, some have no `value`.
+def write_rows(place: Any, media: bool) -> None:
+    """Answers of one word to ten, about pictures and sounds of two shades with `media`.
 
-    With `asked` they are spoken of, in answers of one word to ten.
+    Every third row lacks one of the two, every seventh both; every fourth has no `value`.
     """
     generator, rows = np.random.default_rng(0), []
-    for index in range(count):
+    for index in range(29):
         shade, level = ("dark", 60) if index % 2 else ("light", 190)
         row: dict[str, Any] = {"id": str(index), "label": shade}
-        if index % 3 and index % 7:
+        if media and index % 3 and index % 7:
             row["image"] = [f"{index}.png"]
-            Image.fromarray(generator.integers(level - 50, level + 50, (8, 8), dtype=np.uint8)).save(folder / row["image"][0])
-        if index % 3 != 1 and index % 7:
+            pixels = generator.integers(level - 50, level + 50, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(place.folder / f"{index}.png")
+        if media and index % 3 != 1 and index % 7:
             row["audio"] = [f"{index}.wav"]
             tone = np.sin(np.arange(400 + 100 * (index % 5)) * level / 200) * 0.4
-            soundfile.write(folder / row["audio"][0], tone + generator.normal(0, 0.05, len(tone)), 8000)
+            soundfile.write(place.folder / f"{index}.wav", tone + generator.normal(0, 0.05, len(tone)), 8000)
         if index % 4:
             row["value"] = level + index
-        if asked:
-            media = "".join(f"<{name}>" for name in ("image", "audio") if name in row)
-            said = [media + "what" + "?" * (index % 6), " ".join([shade] * (1 + index % 10))]
-            row["messages"] = [{"role": role, "content": each} for role, each in zip(("user", "assistant"), said, strict=True)]
+        asked = "".join(f"<{name}>" for name in ("image", "audio") if name in row) + "what" + "?" * (index % 6)
+        answer = " ".join([shade] * (1 + index % 10))
+        row["messages"] = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
         rows.append(row)
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    place.write(rows)
 
 
 def sets(values: dict[str, Any]) -> list[str]:
@@ -145,18 +144,14 @@ def sets(values: dict[str, Any]) -> list[str]:
 @pytest.fixture(scope="module")
 def trained(workplace: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder with a run of every recipe in every shape, `<recipe>/<shape>`; tests only read it."""
-    places, ranks = {}, []
+    places = {}
     for name, text in RECIPES.items():
         place = places[name] = workplace(tmp_path_factory.mktemp(name))
-        asked = name != "classification"
-        write_rows(place.folder, 29, asked)
-        if name == "language" or name == "packed":
-            rows = [{key: row[key] for key in ("id", "messages")} for row in place.rows()]
-            for row in rows:
-                row["messages"][0]["content"] = row["messages"][0]["content"].rpartition(">")[2]
-            place.write(rows)
+        write_rows(place, media=name in ("classification", "mixed"))
         place.recipe.write_text(text)
-        for shape, values in SHAPES.items():
+    ranks = []
+    for shape, values in SHAPES.items():
+        for place in places.values():
             words = [str(place.recipe), "--out", str(place.folder / shape), *sets(values)]
             if "backend.use" in values:
                 ranks.append([*words, *sets({"backend.processes": 2, "backend.timeout": 60})])

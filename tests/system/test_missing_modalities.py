@@ -12,7 +12,11 @@ from a2a_video.video import example_files
 
 SECONDS = 300
 """Until a training that hangs is killed; ranks that wait for one another give up after a minute."""
-BACKENDS: dict[str, dict[str, Any]] = {"ddp": {"backend.use": "ddp"}, "fsdp": {"backend.use": "fsdp"}}
+BACKENDS: dict[str, dict[str, Any]] = {
+    "ddp": {"backend.use": "ddp"},
+    "fsdp": {"backend.use": "fsdp"},
+    "zero-3": {"backend.use": "deepspeed", "backend.stage": 3},
+}
 NOTHING: tuple[str, ...] = ()
 EVERYTHING = ("image", "audio", "video")
 DEALT = (
@@ -148,15 +152,14 @@ def trained(workplace: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder with a run of every recipe on one process and on two ranks of every backend; tests only read it."""
     place = workplace(tmp_path_factory.mktemp("missing"))
     write_rows(place)
-    ranks = []
     for name, text in RECIPES.items():
-        recipe = place.folder / f"{name}.toml"
-        recipe.write_text(text)
-        place.run("train", str(recipe), "--out", f"{name}-single")
-        for backend, values in BACKENDS.items():
-            given = {**values, "backend.processes": 2, "backend.timeout": 60}
-            sets = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
-            ranks.append([str(recipe), "--out", f"{name}-{backend}", *sets])
+        (place.folder / f"{name}.toml").write_text(text)
+        place.run("train", f"{name}.toml", "--out", f"{name}-single")
+    ranks = []
+    for backend, values in BACKENDS.items():
+        given = {**values, "backend.processes": 2, "backend.timeout": 60}
+        sets = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
+        ranks += [[f"{name}.toml", "--out", f"{name}-{backend}", *sets] for name in RECIPES]
     place.in_turn(*ranks, seconds=SECONDS)
     return place
 
