@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from a2a_core.errors import A2AError, Problem
@@ -54,20 +55,19 @@ class Files(ABC):
 
     def rows(self, shard: int, start: At | None, wanted: Callable[[int], bool]) -> Iterator[tuple[At, Row | BadRow]]:
         """See a2a_core.streams.Shards."""
-        stop = self.stops[shard]
+        stop, name, folder = self.stops[shard], self.names[shard], root(self.urls[shard])
         with Reader(self.access, self.urls[shard], self.largest) as file:
             for record in self.records(file, start or At(0), wanted):
                 if stop is not None and record.at.number >= stop:
                     return
-                yield record.at, self.row(shard, record)
+                yield record.at, self.row(record, name + record.name, folder)
 
     @abstractmethod
     def records(self, file: Reader, start: At, wanted: Callable[[int], bool]) -> Iterator[Record]:
         """The wanted rows from `start` on; OSError or ValueError where the file cannot be read any further."""
 
-    def row(self, shard: int, record: Record) -> Row | BadRow:
+    def row(self, record: Record, place: str, folder: Path) -> Row | BadRow:
         """As the recipe wants it."""
-        place, folder = f"{self.names[shard]}{record.name}", root(self.urls[shard])
         if isinstance(record.fields, str):
             return BadRow(Row({}, place, folder, place), record.fields)
         name = record.fields.get(self.id) if self.id else None
