@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
@@ -298,17 +299,20 @@ def load(data: Prepared, collate: Collate, batches: Batches, workers: int = 0, p
     )
 
 
-GRACE = 60
-"""Seconds for which a worker that is told to end goes on: its rank may need it, to come to a checkpoint."""
-
-
 def leave_interrupts(_: int) -> None:
     """Signals to all processes of a run are the rank's to answer; its workers go on until it needs them no more."""
     os.setpgrp()
     for each in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(each, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    Thread(target=heed_the_rank, daemon=True).start()
+
+
+def heed_the_rank() -> None:
+    """End when the rank says so, and nobody else: it may need this worker to come to a checkpoint."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 @overload
