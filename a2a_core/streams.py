@@ -31,12 +31,11 @@ class Lane(Protocol):
 
 @runtime_checkable
 class Stream(Protocol):
-    """What a source of rows without a length builds in place of Rows. Picklable, opens nothing until a lane is read.
+    """What a source of rows without a length builds in place of Rows. Picklable, opens nothing until a lane is read."""
 
-    `notes` are sentences that the user is shown.
-    """
-
-    notes: Sequence[str]
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences that the user is shown."""
 
     def lanes(self, wanted: int) -> int:
         """In how many lanes it can be dealt out: `wanted`, or fewer where it cannot be split."""
