@@ -23,8 +23,9 @@ from a2a_core.structures import Batch, Fused, Output, Tokens, Widths
 if TYPE_CHECKING:
     from a2a_core.recipe import Parts
 
-# Trainer and peft import it wherever it is installed, and it warns of kernels that nobody asked for
+# Trainer and peft import them wherever they are installed: one warns of kernels that nobody asked for, one of a missing GPU
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+logging.getLogger("DeepSpeed").addFilter(lambda record: not str(record.msg).startswith("Setting accelerator to CPU"))
 
 
 class A2AConfig(PretrainedConfig):
