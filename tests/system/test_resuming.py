@@ -14,6 +14,7 @@ import pytest
 
 from a2a_core.runs import Run
 
+RANKS = ("backend.use=ddp", "backend.processes=2", "backend.device=cpu")
 STEPS = ("--set", 'trainer.save="steps"', "--set", "trainer.save_every=2", "--set", "trainer.keep_last=0")
 
 
@@ -278,6 +279,24 @@ def test_whoever_is_preempted_saves_and_says_how_to_go_on(place: Any, endless: A
     assert "a2a train --resume run" in shown
     ended = place.run("train", "--resume", "run", "--set", "trainer.epochs=1", "--force", "--json").stdout.splitlines()
     assert json.loads(ended[-1])["status"] == "done"
+
+
+def test_ranks_that_are_preempted_save_together(place: Any, endless: Any) -> None:
+    """SLURM's two signals reach the launcher and the ranks; the launcher hands them on, too."""
+    process = endless("--out", "run", *(word for each in RANKS for word in ("--set", each)))
+    run = Run(place.folder / "run")
+    wait_for(run, 2, process)
+    ranks = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        for pid in (process.pid, *ranks):
+            os.kill(pid, number)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    assert said.splitlines()[-1] == f"resume me: a2a train --resume {run.folder}"
+    assert run.status == "preempted"
+    checkpoint = run.newest_checkpoint()
+    assert checkpoint is not None
+    assert checkpoint.name == f"checkpoint-{run.state['steps']}"
 
 
 def test_before_the_first_step_there_is_nothing_to_save(place: Any) -> None:

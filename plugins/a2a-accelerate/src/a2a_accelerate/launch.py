@@ -22,6 +22,7 @@ from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRende
 from a2a_accelerate.judging import Ended, judge
 from a2a_accelerate.stores import held
 from a2a_core.heartbeat import STOPPING
+from a2a_core.preemption import SIGNALS
 from a2a_core.training import main_rank
 
 if TYPE_CHECKING:
@@ -92,14 +93,14 @@ def run(agent: LocalElasticAgent, ended: Ended) -> None:
 
 @contextmanager
 def forwarded(agent: LocalElasticAgent, stopping: Path, ended: Ended) -> Iterator[None]:
-    """The first signal goes to the ranks, which save and end; the second ends them.
+    """The first signal goes to the ranks, which save and end; the second ends them, but for those that schedulers repeat.
 
     torch's own handler would send it to their whole process groups, and a data loader's workers know no checkpoint.
     """
 
     def forward(number: int, _: Any) -> None:
         pids = [worker.id for worker in agent.get_worker_group().workers if worker.id]
-        again, ended.signal = bool(ended.signal), number
+        again, ended.signal = bool(ended.signal) and number not in SIGNALS, number
         if again or not pids:
             raise SignalException(f"{signal.Signals(number).name} came", signal.Signals(number))
         stopping.touch()  # ranks that die of it are not started again
