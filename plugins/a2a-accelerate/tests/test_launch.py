@@ -1,9 +1,7 @@
-import gc
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -13,19 +11,6 @@ import pytest
 from a2a_accelerate.ddp import DdpBackend
 from a2a_accelerate.launch import launch
 from a2a_core import A2AError, RunFailed
-
-pytestmark = [  # torch leaves the logs of a process that died open, and gc finds them whenever it likes
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """So that they are not found in another module's tests."""
-    yield
-    gc.collect()
-
 
 RANK = """
 import json, os, pathlib, signal, sys, time
