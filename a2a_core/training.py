@@ -115,7 +115,7 @@ def work(loaded: Loaded, run: Run, reporter: Reporter, resume: bool) -> Result:
             checkpoint = begun(loaded, run, reporter, resume)
             job = assemble(loaded, run, reporter, checkpoint)
             refuse_other_rows(job, main_rank())
-            result = within_memory(loaded.recipe.trainer.build(job).fit)
+            result = within_memory(loaded.recipe.trainer.build(job).fit, run)
         finally:
             reporter.close()
             backend.teardown()
@@ -141,8 +141,8 @@ def begun(loaded: Loaded, run: Run, reporter: Reporter, resume: bool) -> Path | 
     return Path(chosen) if chosen else None
 
 
-def within_memory(fit: Callable[[], Result]) -> Result:
-    """Run out of memory with a message."""
+def within_memory(fit: Callable[[], Result], run: Run) -> Result:
+    """Run out of memory with a message; where the system is short of it, it kills what prepares rows first."""
     import torch
 
     try:
@@ -150,3 +150,8 @@ def within_memory(fit: Callable[[], Result]) -> Result:
     except (torch.OutOfMemoryError, MemoryError) as error:
         first = str(error).splitlines()[0] if str(error) else "out of memory"
         raise RunFailed(first, hint="lower `trainer.micro_batch`, or set `trainer.gradient_checkpointing = true`") from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):  # torch has no class of its own for it
+            raise
+        hint = f"is the machine short of memory? Lower `trainer.workers`; go on with `a2a train --resume {run.folder}`"
+        raise RunFailed(f"a process that prepares rows is gone: {str(error).splitlines()[0].strip()}", hint=hint) from error
