@@ -1,6 +1,6 @@
 """A plugin with the smallest parts that can be trained: numbers in, one number out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from a2a_core import HeadConfig, LossConfig, MetricConfig, Row, SourceConfig, hookimpl, option
 from a2a_core.gathering import all_rows
+from a2a_core.streams import At, ShardLane
 from a2a_core.structures import Tokens
 from a2a_core.testing.reference import ReferenceEncoder
 from a2a_core.testing.reference_model import NumbersToTokens
@@ -54,6 +55,54 @@ class ToySource(SourceConfig):
 
     def build(self) -> ToyRows:
         return ToyRows(self.count, self.unlabelled, self.spoiled, self.absent, self.twins)
+
+
+class ToyShards:
+    """The toy rows, dealt out to shards one by one; those in `broken` end with their second row."""
+
+    def __init__(self, rows: Sequence[Row], shards: int, broken: tuple[int, ...]) -> None:
+        self.each, self.broken = [rows[shard::shards] for shard in range(shards)], broken
+
+    def __len__(self) -> int:
+        return len(self.each)
+
+    def place(self, shard: int) -> str:
+        return f"shard-{shard}"
+
+    def rows(self, shard: int, start: At | None, wanted: Callable[[int], bool]) -> Iterator[tuple[At, Row]]:
+        for number, row in enumerate(self.each[shard]):
+            if shard in self.broken and number == 1:
+                raise OSError("half a body")
+            if number >= (0 if start is None else start.number) and wanted(number):
+                yield At(number), row
+
+
+class ToyStream:
+    notes = ("it flows",)
+
+    def __init__(self, shards: ToyShards) -> None:
+        self.shards = shards
+
+    def lanes(self, wanted: int) -> int:
+        return wanted
+
+    def lane(self, lane: int, lanes: int, seed: int | None, epoch: int, state: Mapping[str, Any] | None) -> ShardLane:
+        return ShardLane(self.shards, lane, lanes, seed, epoch, state, buffer=3)
+
+    def first(self, several: int) -> list[Row]:
+        return [row for shard in self.shards.each for row in shard][:several]
+
+
+class ToyStreamSource(ToySource):
+    """The same rows, as a stream."""
+
+    name = "toy-stream"
+    streams = True
+    shards: int = option("shards that the rows come from", default=5)
+    broken: tuple[int, ...] = option("shards that end with their second row", default=())
+
+    def build(self) -> ToyStream:
+        return ToyStream(ToyShards(super().build().rows, self.shards, self.broken))
 
 
 class Dropped(nn.Module):
@@ -178,7 +227,7 @@ class ToyMetric(MetricConfig):
 
 @hookimpl
 def a2a_sources() -> dict[str, str]:
-    return {"toy": "toy:ToySource"}
+    return {"toy": "toy:ToySource", "toy-stream": "toy:ToyStreamSource"}
 
 
 @hookimpl
