@@ -159,6 +159,8 @@ class Run:
     def begin(self) -> None:
         """Say that this process works on the run from now on; A2AError when another one does."""
         hold(self.folder)
+        for left in self.folder.glob(".*.partial"):  # of writers that were killed, or this process would not have the folder
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         who = {"pid": os.getpid(), "host": socket.gethostname()}
         order = self.state.get("order") or next_order(self.folder.absolute().parent)
         self.update(status="running", **who, order=order, error=None, finished=None, steps=None, results=None)
@@ -246,9 +248,11 @@ def locked(lock: int) -> int | None:
     return lock
 
 
-OURS = {"recipe.toml", "environment.json", "run.json", "metrics.jsonl", "quarantine.jsonl", "tensorboard", "checkpoints"}
-OURS |= {"ranks", "logs", "nan", LOCK}
-"""What a run writes before it has trained anything worth keeping."""
+OURS = re.compile(
+    r"recipe(-\d+)?\.toml|(environment|run)\.json|(metrics|quarantine)\.jsonl|lengths-.+\.safetensors|tensorboard|checkpoints"
+    r"|ranks|logs|nan|\.lock|\..+\.partial"
+)
+"""Names of what a run writes before it has trained anything worth keeping."""
 
 
 def stillborn(run: Run) -> bool:
@@ -258,7 +262,7 @@ def stillborn(run: Run) -> bool:
 
 def bare(run: Run) -> bool:
     """Nothing is in its folder but what a run writes before its first checkpoint."""
-    return not run.every_checkpoint() and {path.name for path in run.folder.iterdir()} <= OURS
+    return not run.every_checkpoint() and all(OURS.fullmatch(path.name) for path in run.folder.iterdir())
 
 
 def create(folder: Path) -> Run:

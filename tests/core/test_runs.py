@@ -177,6 +177,21 @@ def test_only_whole_checkpoints_count(tmp_path: Path) -> None:
     assert newest.name == "checkpoint-8"
 
 
+def test_a_run_that_never_came_to_a_checkpoint_is_not_in_the_way(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run", "1", status="preempted")
+    release(run.folder)
+    (run.folder / "logs").mkdir()
+    for name in ("recipe.toml", "recipe-1.toml", "lengths-train.safetensors", ".run.json.7.partial", "metrics.jsonl"):
+        (run.folder / name).write_text("old")
+    create(run.folder)
+    assert [path.name for path in run.folder.iterdir()] == [".lock"]
+    release(run.folder)
+    run.update(status="killed")
+    (run.folder / "mine.txt").write_text("kept")
+    with pytest.raises(A2AError, match="exists already"):
+        create(run.folder)
+
+
 def test_damaged_checkpoints_are_not_thrown_away_for_a_new_run(tmp_path: Path) -> None:
     run = begun(tmp_path / "run", "1", status="failed")
     release(run.folder)
