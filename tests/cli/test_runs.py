@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from a2a_core import manifest
 from a2a_core.runs import Run, hold, release
 
 HISTORY = [
@@ -89,6 +90,39 @@ def test_a_run_that_nobody_holds_was_killed(make_run, run) -> None:
     found = {each["run"]: each["status"] for each in json.loads(run("runs", "list", "--json").stdout)}
     release(Path("runs") / "alive")
     assert found == {"gone": "killed", "alive": "running"}
+
+
+@pytest.mark.parametrize("status", ["preempted", "interrupted", "failed", "killed"])
+def test_show_says_how_to_go_on(make_run, run, status: str) -> None:
+    made = make_run("digits", status=status)
+    assert (
+        f"go on from its first step, as it has no whole checkpoint:  a2a train --resume {made.folder}"
+        in run("runs", "show", "digits").output
+    )
+    for step in (4, 8):
+        (made.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+    manifest.write(made.checkpoints / "checkpoint-4", {})
+    assert f"go on from step 4:  a2a train --resume {made.folder}" in run("runs", "show", "digits").output
+    (listed,) = json.loads(run("runs", "list", "--json").stdout)
+    assert (listed["status"], listed["checkpoint"]) == (status, 4)
+    made.update(status="done")
+    assert "go on from" not in run("runs", "show", "digits").output
+
+
+def test_show_what_was_changed_on_the_way(make_run, run) -> None:
+    changes = [
+        {
+            "time": "2026-01-01T10:05:00+00:00",
+            "step": 20,
+            "settings": {"trainer.epochs": [3, 6], "metrics.hits": ["a:hits", None]},
+        }
+    ]
+    make_run("digits", changes=changes)
+    lines = [line.split() for line in run("runs", "show", "digits").output.splitlines()]
+    assert ["changed", "after", "step", "20,"] in [line[:4] for line in lines]
+    assert ["trainer.epochs", "3", "->", "6"] in lines
+    assert ["metrics.hits", "a:hits", "->", "-"] in lines
+    assert json.loads(run("runs", "show", "digits", "--json").stdout)["changes"] == changes
 
 
 def test_list_survives_damage(make_run, run) -> None:
