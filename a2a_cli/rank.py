@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,13 @@ from a2a_core.recipe import load_recipe
 from a2a_core.reporter import Reporter
 from a2a_core.runs import Run, write
 
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl: the signal that comes when the parent has ended."""
+
 
 def main(arguments: list[str]) -> int:
     """Do this rank's part, and leave word of how it ended in `ranks/<rank>.json`."""
+    end_with_parent()
     run = Run(Path(arguments[0]))
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     code = over(run.folder, ranks)
@@ -41,6 +47,12 @@ def main(arguments: list[str]) -> int:
         return 1
     write(path, json.dumps(ended))
     return int(ended["exit_code"])
+
+
+def end_with_parent() -> None:
+    """Ranks of a launcher that was killed would work on a run that nobody holds any more."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def over(folder: Path, ranks: int) -> int | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from a2a_core import A2AError, Problem, RunFailed, heartbeat
-from a2a_core.preemption import SIGNALS, Preempted
+from a2a_core.preemption import Preempted
 
 
 class Ended:
@@ -34,7 +34,7 @@ def judge(ended: Ended) -> None:
             raise error_of(found)
     silent = [rank for rank, found in enumerate(reports) if not found]
     if ended.signal and (silent or not reports):
-        raise Preempted if ended.signal in SIGNALS else KeyboardInterrupt
+        raise Preempted if ended.signal != signal.SIGINT else KeyboardInterrupt
     dead = [rank for rank in ended.failures if silent and rank < len(reports) and not reports[rank].get("problems")]
     first = [rank for rank in dead if ended.failures[rank].exitcode != -signal.SIGTERM]  # torch's agent ends the others so
     if first or dead:

@@ -22,13 +22,18 @@ from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRende
 from a2a_accelerate.judging import Ended, judge
 from a2a_accelerate.stores import held
 from a2a_core.heartbeat import STOPPING
-from a2a_core.preemption import SIGNALS
 from a2a_core.training import main_rank
 
 if TYPE_CHECKING:
     from a2a_accelerate.ranks import RanksBackend
 
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+FORWARDED = {
+    signal.SIGINT: signal.SIGINT,
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGUSR1: signal.SIGUSR1,
+    signal.SIGHUP: signal.SIGTERM,  # a terminal that is closed is no reason to lose what was trained
+}
+"""What comes here, and what ranks are sent for it."""
 GRACE = 600.0
 """Seconds for which the machine that holds the store waits for the others to end as well as it did."""
 SOON = 10.0
@@ -93,24 +98,26 @@ def run(agent: LocalElasticAgent, ended: Ended) -> None:
 
 @contextmanager
 def forwarded(agent: LocalElasticAgent, stopping: Path, ended: Ended) -> Iterator[None]:
-    """The first signal goes to the ranks, which save and end; the second ends them, but for those that schedulers repeat.
+    """Signals go to the ranks, which save and end; the second Ctrl-C ends them, and so does one before there are any.
 
     torch's own handler would send it to their whole process groups, and a data loader's workers know no checkpoint.
     """
 
     def forward(number: int, _: Any) -> None:
         pids = [worker.id for worker in agent.get_worker_group().workers if worker.id]
-        again, ended.signal = bool(ended.signal) and number not in SIGNALS, number
-        if again or not pids:
+        again, ended.signal = bool(ended.signal), number
+        if not pids or (again and number == signal.SIGINT):
             raise SignalException(f"{signal.Signals(number).name} came", signal.Signals(number))
         stopping.touch()  # ranks that die of it are not started again
         for pid in pids:
             with suppress(ProcessLookupError):
-                os.kill(pid, number)
+                os.kill(pid, FORWARDED[signal.Signals(number)])
 
     before: dict[signal.Signals, Any] = {}
     try:
-        before = {each: signal.signal(each, forward) for each in FORWARDED}
+        for each in FORWARDED:
+            if signal.getsignal(each) != signal.SIG_IGN:  # as `nohup` leaves it
+                before[each] = signal.signal(each, forward)
     except ValueError:  # not the main thread: whoever runs us there handles signals
         yield
         return

@@ -93,7 +93,8 @@ class Meeting:
         found: dict[str, Any] = json.loads(self.answer(key))
         with suppress(RunFailed):  # so that the one who holds the store ends after the others have read
             _ = self.late or self.everyone(f"{key}/read", "")
-        return opened(found)
+        answer: T = opened(found)
+        return answer
 
 
 def outcome(choose: Callable[[], Any]) -> dict[str, Any]:
