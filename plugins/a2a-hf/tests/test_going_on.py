@@ -10,6 +10,7 @@ import pytest
 import torch
 from toy_runs import Recipe, fit, history, weights
 
+from a2a_core import RunFailed
 from a2a_core.reporter import Silent
 from a2a_core.runs import Run
 from a2a_hf.trainer import MAY_CHANGE, MUST_STAY, HfTrainer
@@ -93,6 +94,18 @@ def test_a_run_that_stopped_early_goes_on_with_more_patience(recipe: Recipe, tmp
     assert early.steps < 36
     later, run = fit(path, run.folder, *sets, "trainer.patience=12", resume=True)
     assert later.steps == 36
+
+
+def test_a_best_checkpoint_that_is_damaged_is_not_exported(recipe: Recipe, tmp_path: Path) -> None:
+    path, sets = recipe(), ("trainer.epochs=12", "trainer.patience=1", "trainer.learning_rate=0.3")
+    result, run = fit(path, tmp_path / "run", *sets, "trainer.load_best=true")
+    newest, *_, best = run.every_checkpoint()
+    assert newest != best
+    (best / "model.safetensors").write_bytes(b"")
+    with pytest.raises(RunFailed, match=f"{best.name}, the best one, cannot be exported: `model.safetensors` has 0 bytes"):
+        fit(path, run.folder, *sets, "trainer.load_best=true", resume=True)
+    again, _ = fit(path, run.folder, *sets, resume=True)
+    assert (again.status, again.steps) == ("done", result.steps)
 
 
 def test_a_shorter_run_ends_where_it_stands(stopped: Callable[..., tuple[Path, Run]]) -> None:

@@ -359,7 +359,12 @@ class Engine(Trainer):
         """From our own checkpoints."""
         assert self.state.best_model_checkpoint is not None
         self.checkpoints.wait()
-        self.load_weights(Path(self.state.best_model_checkpoint))
+        best = Path(self.state.best_model_checkpoint)
+        reason = manifest.verify(best)
+        if reason is not None:
+            hint = "`trainer.load_best = false` exports the last weights: a2a train --resume with it, and --force"
+            raise RunFailed(f"{best.name}, the best one, cannot be exported: {reason}", hint=hint)
+        self.load_weights(best)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """Stock; ranks that the checkpoint knows nothing of do not draw again what the run began with."""
