@@ -23,6 +23,7 @@ class ZeroHolding(Holding):
         super().__init__(model, accelerator)
         self.settings = settings
         self.stage = int(settings["zero_optimization"]["stage"])
+        self.gathers = self.stage >= 2  # stage 2 exchanges gradients in every backward pass
         self.engine: Any = None
         self.settled = True
         """The gradients are those of the whole step, averaged over the ranks."""

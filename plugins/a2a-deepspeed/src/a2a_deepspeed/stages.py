@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from a2a_core import RunFailed
 from a2a_core.holding import first_rank
 from a2a_deepspeed.sharing import Share, SharedHolding
+
+if TYPE_CHECKING:
+    from a2a_core.model import A2AModel
 
 
 class StretchesHolding(SharedHolding):
@@ -59,16 +63,21 @@ class StretchesHolding(SharedHolding):
 
 
 class WeightsHolding(SharedHolding):
-    """Stage 3: a rank has its part of every parameter; a layer's weights are gathered where it computes."""
+    """Stage 3: a rank has its part of every parameter; a module's weights are gathered where it computes, `whole` or not.
 
-    gathers = True
+    What is computed with elsewhere, too, is gathered with the whole model, and stays so until the step.
+    """
 
     def begin(self, wrapped: nn.Module, optimizer: Any) -> None:
         """See Holding.begin."""
+        import deepspeed
+
         super().begin(wrapped, optimizer)
         whole = [name for name, each in self.model.named_parameters() if not hasattr(each, "ds_id")]
         if whole:
             raise RunFailed(f"ZeRO-3 did not share {', '.join(whole[:8])}")
+        for parameter in lent(self.model):
+            deepspeed.zero.register_external_parameter(self.engine.module, parameter)
 
     def numel(self, parameter: nn.Parameter) -> int:
         """See SharedHolding.numel."""
@@ -135,12 +144,6 @@ class WeightsHolding(SharedHolding):
         self.zero.refresh_fp32_params()
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
-        """See Holding.whole."""
-        with self.gathered(list(self.model.parameters())):
-            yield
-
-    @contextmanager
     def gathered(self, tensors: list[Any], changes: int | None = None) -> Iterator[None]:
         """Inside they are whole; a rank that `changes` them gives its values to the others."""
         from deepspeed.runtime.zero import GatheredParameters
@@ -148,3 +151,14 @@ class WeightsHolding(SharedHolding):
         shared = [each for each in tensors if hasattr(each, "ds_id")]
         with GatheredParameters(shared, modifier_rank=changes, enabled=bool(shared)):
             yield
+
+
+def lent(model: A2AModel) -> Iterator[nn.Parameter]:
+    """Parameters that others compute with than the modules they are in.
+
+    A fusion lends its output layer to losses and heads; the gradient cache goes back through losses by itself.
+    """
+    yield from model.losses.parameters()
+    for module in model.fusion.modules():
+        layer = module.get_output_embeddings() if isinstance(module, PreTrainedModel) else None
+        yield from () if layer is None else layer.parameters()
