@@ -68,7 +68,7 @@ def test_rows_say_where_they_are_from(tmp_path):
         "b: b.jsonl:4",
         "b: b.jsonl:5",
     }
-    assert stream.notes == ["`a`: 1 shards, a.jsonl the first", "`b`: 1 shards, b.jsonl the first"]
+    assert stream.notes == ["`a`: one shard, a.jsonl", "`b`: one shard, b.jsonl"]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -145,7 +145,8 @@ class FileStream:
     @cached_property
     def notes(self) -> list[str]:
         """How many shards there are, and columns that are probably misspelt."""
-        found = [f"{len(self.shards)} shards, {self.shards.place(0)} the first"]
+        several = len(self.shards)
+        found = [f"{several} shards, {self.shards.place(0)} the first" if several > 1 else f"one shard, {self.shards.place(0)}"]
         if self.shards.columns:
             known = {name: None for row in self.first(SEEN) for name in row.fields}
             missing = [" or ".join(several) for field, several in self.shards.columns.items() if field not in known]
