@@ -84,6 +84,17 @@ def looked_at(rows: Rows | Stream) -> Rows:
     return First(rows) if isinstance(rows, Stream) else rows
 
 
+def all_of(rows: Rows | Stream) -> Iterator[Row]:
+    """Every row, as they are stored; of a stream without those that cannot be read."""
+    if isinstance(rows, Stream):
+        lanes = rows.lanes(1)
+        for lane in range(lanes):
+            yield from (row for row in rows.lane(lane, lanes, None, 0, None) if isinstance(row, Row))
+        return
+    for index in range(len(rows)):
+        yield rows[index]
+
+
 def every(rows: Rows) -> str:
     """Which rows those are, for messages."""
     return f"the first {len(rows)} rows" if isinstance(rows, First) else "every row"
@@ -154,6 +165,9 @@ class Held(NamedTuple):
     row: Row | BadRow
 
 
+SAME = "go on with the very same shards; for others begin a new run, with `init_from`"
+
+
 class ShardLane:
     """A lane over shards, its rows shuffled in a buffer of so many (1: as they are stored); see Lane.
 
@@ -187,6 +201,7 @@ class ShardLane:
         """See Lane.state."""
         return {
             "shards": len(self.shards),
+            "shard": self.named(self.piece),
             "piece": self.piece,
             "last": self.last and list(self.last),
             "given": self.given,
@@ -197,14 +212,21 @@ class ShardLane:
         """Go on from a state; the rows that were held are read again."""
         if state["shards"] != len(self.shards):
             text = f"the stream has {len(self.shards)} shards, and had {state['shards']} when it was read before"
-            raise A2AError(text, hint="go on with the very same shards; for others begin a new run, with `init_from`")
+            raise A2AError(text, hint=SAME)
         self.piece, self.given = state["piece"], state["given"]
+        if self.named(self.piece) != state["shard"]:
+            text = f"the stream would go on in the shard {self.named(self.piece)}, and stood in {state['shard']} before"
+            raise A2AError(text, hint=SAME)
         self.last = At(*state["last"]) if state["last"] else None
         places = [(piece, At(number, offset)) for piece, number, offset in state["held"]]
         rows: dict[tuple[int, int], Row | BadRow] = {}
         for piece in {piece for piece, _ in places}:
             rows |= self.again(piece, [at for each, at in places if each == piece])
         self.held = [Held(piece, at, rows[piece, at.number]) for piece, at in places]
+
+    def named(self, piece: int) -> str:
+        """What the shard of a piece is called; nothing behind the last."""
+        return self.shards.place(self.pieces[piece].shard) if piece < len(self.pieces) else ""
 
     def again(self, piece: int, places: Sequence[At]) -> dict[tuple[int, int], Row | BadRow]:
         """Rows of a piece by their places; one that cannot be read any more is bad."""

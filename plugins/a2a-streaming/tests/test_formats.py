@@ -171,3 +171,17 @@ def test_faults_that_stay_lose_the_shard(server, tmp_path, kind, fault, reason):
     bad, *good = read(stream)[0]
     assert (bad.row.place, reason in bad.reason, "(tried 2 times)" in bad.reason) == ("0", True, True)
     assert ids(good) == list("4567")
+
+
+@each_kind
+def test_other_shards_are_no_place_to_go_on(tmp_path, kind):
+    source = written(tmp_path, kind, [3, 3])
+    lane = source.build().lane(0, 1, None, 0, None)
+    next(iter(lane))
+    (tmp_path / f"000.{kind}").rename(tmp_path / f"900.{kind}")
+    other = type(source)(path=f"{tmp_path}/*.{kind}").build()
+    with pytest.raises(A2AError, match=f"would go on in the shard 001.{kind}, and stood in 000.{kind} before"):
+        other.lane(0, 1, None, 0, lane.state())
+    fewer = type(source)(path=f"{tmp_path}/001.{kind}").build()
+    with pytest.raises(A2AError, match="has 1 shards, and had 2"):
+        fewer.lane(0, 1, None, 0, lane.state())
