@@ -99,6 +99,7 @@ def test_resumed_is_never_stopped(tmp_path, data):
     assert before + after == several[lane]
 
 
+@settings(deadline=None)
 @given(weights=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=4))
 def test_counting_is_exact(weights):
     exact = {str(number): Fraction(weight) for number, weight in enumerate(weights)}
