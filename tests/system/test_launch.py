@@ -73,7 +73,7 @@ def test_two_machines_train_as_one_does(place: Any) -> None:
 
 
 def test_a_job_of_slurm_whose_time_is_up_ends_as_one_that_had_more(place: Any) -> None:
-    long = ["--set", "trainer.epochs=60", "--set", "trainer.evaluate=no", "--set", "trainer.save=no"]
+    long = ["--set", "trainer.epochs=25", "--set", "trainer.evaluate=no", "--set", "trainer.save=no"]
     place.run("train", "recipe.toml", "--out", "runs/whole", *long)
     place.run("launch", "recipe.toml", "--to", "slurm", "--with", "hours=1", *long, "-o", "launch/job")
     script, run = place.folder / "launch" / "job" / "job.sbatch", Run(place.folder / "runs" / "job")
