@@ -67,13 +67,15 @@ def evaluate(
     on_bad: Callable[[list[BadRow]], None],
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     on_batch: Callable[[], None] = lambda: None,
+    device: torch.device | None = None,
 ) -> dict[str, Any]:
     """Evaluate; returns `loss`, `loss/<term>` for terms that counted something, and each metric's results.
 
     A loss of scope `window` is judged batch by batch here. A metric called `accuracy` whose results are {"accuracy": …,
-    "top5": …} is reported as `accuracy` (its first value) and `accuracy/top5`.
+    "top5": …} is reported as `accuracy` (its first value) and `accuracy/top5`. It computes on `device`, where parameters may
+    lie elsewhere until they are needed.
     """
-    device = next(model.parameters()).device
+    device = device or next(model.parameters()).device
     names = sorted(model.weights())
     totals = torch.zeros(len(names), dtype=torch.float64, device=device)
     counts = torch.zeros_like(totals)

@@ -305,6 +305,7 @@ class Engine(Trainer):
             batches,
             build_metrics(self.job.recipe.metrics, self.job.model.parts.heads),
             bad.extend,
+            device=self.args.device,
         )
         if isinstance(self.job.data[split], Streamed):
             self.quarantine.seen(split, int(self.over_ranks([batches.rows + len(bad)])[0]), True)
