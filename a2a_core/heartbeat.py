@@ -20,13 +20,8 @@ SHOWN = 8
 """Rows of a step that are named."""
 PATIENCE = 3.0
 """Seconds that a rank gives others to say that they wait, too, or what went wrong with them."""
-LOST = (
-    "gloo/",  # where gloo's errors come from
-    "NCCL",
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "Broken pipe",
-)
+LOST = ("gloo/", "NCCL")
+"""In what torch says when ranks could not meet; gloo's errors begin with the place in its sources."""
 
 
 class RankLost(RunFailed):
@@ -116,9 +111,8 @@ def lost(error: BaseException) -> bool:
     """Whether an exception means that ranks could not meet."""
     import torch.distributed as dist
 
-    said = str(error)
-    kinds = tuple(getattr(dist, name) for name in ("DistError",) if hasattr(dist, name))
-    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and any(word in said for word in LOST))
+    known = isinstance(error, RuntimeError) and any(word in str(error) for word in LOST)
+    return known or isinstance(error, dist.DistError)
 
 
 @contextmanager
@@ -131,7 +125,8 @@ def watched(folder: Path) -> Iterator[None]:
             PULSE.write(doing="done")
     except A2AError as error:
         if PULSE is not None:
-            PULSE.write(doing="failed", error=error.problems[0].message)
+            doing = "waiting" if isinstance(error, RankLost) else "failed"
+            PULSE.write(doing=doing, error=error.problems[0].message)
         raise
     except Exception as error:
         if PULSE is None:

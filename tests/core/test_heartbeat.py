@@ -82,14 +82,23 @@ def test_a_rank_that_failed_or_never_began_is_told_as_such(ranks: Any) -> None:
         fail(folder, A2AError("no such column"))
     ranks(1, 2)
     with pytest.raises(RunFailed, match=r"rank 0 failed \(on .*, before its first step\): no such column"):
-        fail(folder, RuntimeError("Connection closed by peer"))
+        fail(folder, RuntimeError("[gloo/pair.cc:9] Connection closed by peer"))
     (folder / "ranks" / "0.at").unlink()
     with pytest.raises(RunFailed, match="rank 0 did not come: it never began"):
         fail(folder, RuntimeError("NCCL error"))
 
 
+def test_who_knows_already_that_another_is_lost_waits(ranks: Any) -> None:
+    folder = ranks(0, 2)
+    with pytest.raises(heartbeat.RankLost, match="waited for: 1"):
+        fail(folder, heartbeat.RankLost("waited for: 1"))
+    assert [rank for rank, _ in heartbeat.missing(folder, 2)] == [1]
+
+
 def test_other_errors_stay_what_they_are(ranks: Any) -> None:
     folder = ranks(0, 2)
+    with pytest.raises(RuntimeError, match="Connection reset by peer"):  # by a server that has the data, say
+        fail(folder, RuntimeError("Connection reset by peer"))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         fail(folder, RuntimeError("shapes cannot be multiplied"))
     assert heartbeat.read(folder, 0)["error"] == "RuntimeError: shapes cannot be multiplied"

@@ -11,6 +11,7 @@ import pytest
 from a2a_accelerate.meeting import Meeting
 from a2a_accelerate.stores import facing, held, here, reached
 from a2a_core import A2AError, RunFailed
+from a2a_core.heartbeat import RankLost
 
 STORE = held("localhost", 0, 10.0)
 PLACES = iter(range(1000))
@@ -68,7 +69,7 @@ def test_who_was_given_another_recipe_is_told_so_with_all_others() -> None:
 
 def test_who_does_not_come_is_named() -> None:
     for found in meet(4, lambda m: m.everyone("card", ""), timeout=0.5, absent=2):
-        assert type(found) is RunFailed
+        assert type(found) is RankLost
         assert "2 of 4 ranks came to here:1 within 0.5 s; waited for: 2, 3" in str(found)
 
 
@@ -95,7 +96,7 @@ def test_a_place_where_nobody_answers() -> None:
     with socket.socket() as taken:
         taken.bind(("localhost", 0))
         port = taken.getsockname()[1]
-        with pytest.raises(RunFailed, match=f"nobody answered at localhost:{port} within 0.5 s"):
+        with pytest.raises(RankLost, match=f"nobody answered at localhost:{port} within 0.5 s"):
             reached("localhost", port, 0.5)
 
 
@@ -103,7 +104,7 @@ def test_a_store_that_went_away() -> None:
     mine = held("localhost", 0, 5.0)
     meeting = Meeting(reached("localhost", mine.port, 5.0), "there:1", "rank", 1, 2, 5.0)
     del mine
-    with pytest.raises(RunFailed, match="the rank at there:1, where all meet, is gone"):
+    with pytest.raises(RankLost, match="the rank at there:1, where all meet, is gone"):
         meeting.everyone("card", "")
 
 

@@ -43,7 +43,7 @@ def judge(ended: Ended) -> None:
         if found.get("problems"):
             raise error_of(found)
     if ended.alone is not None:
-        text = f"the machines did not meet again at {ended.rendezvous}: {ended.alone or type(ended.alone).__name__}"
+        text = f"the machines did not meet again at {ended.rendezvous}: {str(ended.alone) or type(ended.alone).__name__}"
         raise RunFailed(text, hint=advice(ended))
     if silent or not reports:
         raise RunFailed(f"rank(s) {silent} ended without a word", hint=advice(ended))

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from a2a_core import A2AError, Problem, RunFailed
+from a2a_core.heartbeat import RankLost
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -33,8 +34,13 @@ class Meeting:
         self.memory: Store | None = None
         """A store that outlasts these ranks."""
 
+    def once(self, what: str) -> str:
+        """A name for this question that was not used before; the same for all, who ask the same in the same order."""
+        self.calls[what] += 1
+        return f"{what}.{self.calls[what]}"
+
     def everyone(self, what: str, card: str) -> list[str]:
-        """What each of them says, in order; RunFailed names those that did not come."""
+        """What each of them says, in order; RankLost names those that did not come."""
         keys = [f"{what}/{number}" for number in range(self.several)]
         until = time.monotonic() + self.timeout
         try:
@@ -55,17 +61,17 @@ class Meeting:
             self.memory.set(what, json.dumps(outcome(choose)))
         return str(self.memory.get(what).decode())
 
-    def incomplete(self, absent: list[int]) -> RunFailed:
+    def incomplete(self, absent: list[int]) -> RankLost:
         """Some did not come in time."""
         came = self.several - len(absent)
         named = ", ".join(map(str, absent[:16])) + (", …" if len(absent) > 16 else "")
         text = f"{came} of {self.several} {self.who}s came to {self.where} within {self.timeout:g} s; waited for: {named}"
-        return RunFailed(text, hint=f"look at why those did not start, or raise `backend.timeout` = {self.timeout:g}")
+        return RankLost(text, hint=f"look at why those did not start, or raise `backend.timeout` = {self.timeout:g}")
 
-    def gone(self) -> RunFailed:
+    def gone(self) -> RankLost:
         """Whoever holds the store has ended."""
         text = f"the {self.who} at {self.where}, where all meet, is gone"
-        return RunFailed(text, hint="what it said itself tells why")
+        return RankLost(text, hint="what it said itself tells why")
 
     def answer(self, what: str) -> str:
         """What the first of them said."""
@@ -81,8 +87,7 @@ class Meeting:
 
     def agree(self, what: str, choose: Callable[[], T], about: str = "") -> T:
         """See BackendConfig.agree."""
-        self.calls[what] += 1
-        key = f"{what}.{self.calls[what]}"
+        key = self.once(what)
         every = [self.answer(f"{key}/about/0"), about] if self.late else self.everyone(f"{key}/about", about)
         if len(set(every)) > 1:
             named = "; ".join(f"{number} says {said}" for number, said in enumerate(every[:16]))

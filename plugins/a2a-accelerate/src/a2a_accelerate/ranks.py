@@ -135,13 +135,14 @@ class RanksBackend(BackendConfig):
         prepare(self.device, self.threads)
         cpu = on_cpu(self.device)
         meeting = of_ranks(self.timeout)
-        refuse_others(self, [json.loads(card) for card in meeting.everyone("there", json.dumps(this_rank(cpu)))])
+        name = meeting.once("ranks")
+        refuse_others(self, [json.loads(card) for card in meeting.everyone(name, json.dumps(this_rank(cpu)))])
         if not cpu:  # a launcher may show each rank a GPU of its own, and no other
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         if not dist.is_initialized():  # gloo beside nccl, for what lies on the CPU: checkpoints are saved from there
             dist.init_process_group(
                 "gloo" if cpu else "cpu:gloo,cuda:nccl",
-                store=PrefixStore("group", meeting.store),
+                store=PrefixStore(f"group/{name}", meeting.store),
                 rank=meeting.mine,
                 world_size=meeting.several,
                 timeout=timedelta(seconds=self.timeout),

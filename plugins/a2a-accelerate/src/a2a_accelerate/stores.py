@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2a_accelerate.meeting import OFTEN, Meeting
 from a2a_core import A2AError, RunFailed
+from a2a_core.heartbeat import RankLost
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -59,10 +60,10 @@ class Machines(Meeting):
         if self.mine:
             tell(f"all machines are here; {min(cards)[0]} shows how far the run is")
 
-    def incomplete(self, absent: list[int]) -> RunFailed:
+    def incomplete(self, absent: list[int]) -> RankLost:
         """They are numbered as they come: nobody knows the names of those who did not."""
         text = f"{self.several - len(absent)} of {self.several} machines came to {self.where} within {self.timeout:g} s"
-        return RunFailed(text, hint="run the same `a2a train` on the others (`backend.nodes`), or raise `backend.timeout`")
+        return RankLost(text, hint="run the same `a2a train` on the others (`backend.nodes`), or raise `backend.timeout`")
 
     def leave(self, seconds: float) -> None:
         """The one that holds the store goes last, or after so many seconds."""
@@ -97,19 +98,19 @@ def held(host: str, port: int, timeout: float) -> Store:
 
 
 def reached(host: str, port: int, timeout: float) -> Store:
-    """Another's store; RunFailed when nobody answers."""
+    """Another's store; RankLost when nobody answers."""
     from torch.distributed import TCPStore
 
     until = time.monotonic() + timeout
     while True:
-        short = timedelta(seconds=max(1.0, min(5.0, until - time.monotonic())))  # no Ctrl-C comes through while torch waits
-        try:
-            store = TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=short)
-        except RuntimeError as error:
+        left = max(0.1, until - time.monotonic())
+        try:  # torch itself waits where no Ctrl-C comes through, and prints pages of C++
+            socket.create_connection((host, port), min(5.0, left)).close()
+            store = TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=max(1.0, left)))
+        except (OSError, RuntimeError) as error:
             if time.monotonic() > until:
-                text = f"nobody answered at {host}:{port} within {timeout:g} s"
                 hint = f"that machine has to run, and be reached under this name ({first_line(error)})"
-                raise RunFailed(text, hint=hint) from error
+                raise RankLost(f"nobody answered at {host}:{port} within {timeout:g} s", hint=hint) from error
             time.sleep(OFTEN)
             continue
         store.set_timeout(timedelta(seconds=max(60.0, timeout)))
