@@ -38,18 +38,18 @@ class Dealing(NamedTuple):
 def dealing(data: Streamed, batch_size: int, ranks: int, workers: int) -> Dealing:
     """How an epoch of training is dealt out; A2AError where the stream cannot be dealt to so many ranks."""
     together = [each for each in range(1, MOST_TOGETHER + 1) if batch_size % each == 0 and each % ranks == 0]
-    found = dealt(data, max(together, default=ranks), workers)
+    found = dealt(data, max(together, default=ranks), ranks, workers)
     if found.lanes < ranks:
         text = f"the stream of `train` cannot be read by more than {found.lanes} ranks, and there are {ranks}"
         raise A2AError(text, hint="set `backend.processes` to that, or write the rows into several shards")
     return found
 
 
-def dealt(data: Streamed, together: int, workers: int) -> Dealing:
-    """Groups of so many lanes, one for each worker; a stream that cannot be split as much is one group."""
-    groups = max(1, workers)
-    lanes = data.rows.lanes(groups * together)
-    return Dealing(lanes, groups) if lanes == groups * together else Dealing(lanes, 1)
+def dealt(data: Streamed, together: int, ranks: int, workers: int) -> Dealing:
+    """Groups of so many lanes, one for each worker; a stream that has its own number of lanes makes what groups it can."""
+    lanes = data.rows.lanes(max(1, workers) * together)
+    groups = [each for each in range(1, max(1, workers) + 1) if lanes % (each * ranks) == 0]
+    return Dealing(lanes, max(groups, default=1))
 
 
 class Share(NamedTuple):
@@ -81,13 +81,23 @@ class Part(NamedTuple):
     """JSON, of lanes that were read before."""
 
 
-class Shares(IterableDataset[Share]):
-    """A rank's shares of an epoch; each worker reads groups of its own."""
+class Shares(IterableDataset["Share | A2AError"]):
+    """A rank's shares of an epoch; each worker reads groups of its own.
+
+    What is the user's to mend comes in place of a share: raised in a worker, it would reach the rank as a traceback.
+    """
 
     def __init__(self, data: Streamed, collate: Collate, part: Part) -> None:
         self.data, self.collate, self.part = data, collate, part
 
-    def __iter__(self) -> Iterator[Share]:
+    def __iter__(self) -> Iterator[Share | A2AError]:
+        try:
+            yield from self.read()
+        except A2AError as error:
+            yield error
+
+    def read(self) -> Iterator[Share]:
+        """The shares of this worker."""
         part, worker = self.part, get_worker_info()
         first, several = (0, 1) if worker is None else (worker.id, worker.num_workers)
         groups = part.dealing.groups
@@ -138,17 +148,21 @@ def drawn(lanes: Sequence[Iterator[Row | BadRow]], several: int) -> list[Row | B
     return rows
 
 
-def loader(shares: Shares, workers: int, pin: bool) -> DataLoader[Share]:
+def in_turn(shares: Shares, workers: int, pin: bool) -> Iterator[Share]:
     """Shares in the order in which `shares` gives them, however many workers read them: in turn, as groups are."""
-    return DataLoader(
+    loader = DataLoader(
         shares,
         batch_size=None,
         collate_fn=as_it_is,
-        generator=torch.Generator().manual_seed(0),
         num_workers=min(workers, shares.part.dealing.groups),
         pin_memory=pin,
         worker_init_fn=leave_interrupts,
+        generator=torch.Generator().manual_seed(0),
     )
+    for share in loader:
+        if isinstance(share, A2AError):
+            raise share
+        yield share
 
 
 def as_it_is(share: Any) -> Any:
@@ -200,7 +214,7 @@ class Flow:
             self.over, self.seen = False, 0
             self.part = self.part._replace(epoch=self.part.epoch + 1, dealing=self.own, turn=0, states={})
         self.shares = Shares(self.data, self.collate, self.part)
-        self.reading = iter(loader(self.shares, self.workers, self.pin))
+        self.reading = in_turn(self.shares, self.workers, self.pin)
         self.ahead = next(self.reading, None)
         return self
 
@@ -273,11 +287,11 @@ class Once:
         workers: int = 0,
         pin: bool = False,
     ) -> None:
-        part = Part(rank, ranks, dealt(data, ranks, workers), None, 0, 1, batch_size)
+        part = Part(rank, ranks, dealt(data, ranks, ranks, workers), None, 0, 1, batch_size)
         self.shares, self.workers, self.pin = Shares(data, collate, part), workers, pin
 
     def __iter__(self) -> Iterator[Batch]:
-        reading = iter(loader(self.shares, self.workers, self.pin))
+        reading = in_turn(self.shares, self.workers, self.pin)
         return abreast(reading, self.shares.blank) if self.shares.part.ranks > 1 else one_by_one(reading)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from a2a_core.report.sections import Held, Ranking
-from a2a_core.streams import Stream
+from a2a_core.streams import all_of
 from a2a_core.structures import Medium, Row
 
 if TYPE_CHECKING:
     from a2a_core.components import Rows
+    from a2a_core.streams import Stream
 
 LONGEST, LARGEST = 400, 192
 """Characters of a text, and pixels of a picture."""
@@ -53,7 +54,7 @@ def contents(
     wanted = named(rankings)
     found: dict[Held, Content] = {}
     asked = list(dict.fromkeys(ranking.held for ranking in rankings))  # the best and the worst ask the same
-    for row in one_by_one(rows) if wanted else ():
+    for row in all_of(rows) if wanted else ():
         for ask in asked:
             for encoder, id_ in held(ask, row).items():
                 if (held_ := Held(encoder, id_)) in wanted and encoder in media:
@@ -62,15 +63,6 @@ def contents(
         if not wanted:
             break
     return found
-
-
-def one_by_one(rows: Rows | Stream) -> Iterator[Row]:
-    """All rows, in order."""
-    if isinstance(rows, Stream):
-        yield from (row for row in rows.lane(0, 1, None, 0, None) if isinstance(row, Row))
-        return
-    for index in range(len(rows)):
-        yield rows[index]
 
 
 def held(ask: Callable[[Mapping[str, Any]], Mapping[str, str]], row: Row) -> Mapping[str, str]:

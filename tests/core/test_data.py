@@ -53,6 +53,17 @@ def test_no_step_holds_a_key_twice(keys: list[int], size: int, ranks: int, epoch
     assert max(map(len, steps)) - min(map(len, steps)) <= 1
 
 
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 12), st.booleans(), st.booleans())
+def test_the_batches_behind_some_are_had_without_those(
+    length: int, size: int, skipped: int, shuffle: bool, keyed: bool
+) -> None:
+    batches = Batches(length, size, shuffle, 5, keys=[row // 3 for row in range(length)] if keyed else None)
+    whole = list(batches)
+    batches.skip(skipped)
+    assert list(batches) == whole[skipped:]
+    assert list(batches) == whole, "that once alone"
+
+
 def test_keys_leave_an_epoch_its_chance() -> None:
     found = set()
     for epoch in range(6):

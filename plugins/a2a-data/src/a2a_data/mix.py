@@ -86,6 +86,9 @@ class MixSource(WeightedSources):
     def check(self) -> None:
         """Weights that go together, or a temperature."""
         super().check()
+        streams = [name for name, source in self.sources.items() if source.streams]
+        if streams:
+            raise ValueError(f"the rows of the source `{streams[0]}` come as a stream: mix them with `streaming-mix`")
         if self.weights and self.temperature is not None:
             raise ValueError("`weights` and `temperature` both say what the shares are: leave one out")
 

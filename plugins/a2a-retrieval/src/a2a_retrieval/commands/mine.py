@@ -151,12 +151,10 @@ def training_rows(trained: Trained) -> Callable[[], Iterable[Row]]:
     source = trained.loaded.recipe.data.get("train")
     if source is None:
         raise A2AError("the run's recipe has no [data.train]", hint="name a file with `--data`")
+    from a2a_core.streams import all_of
+
     rows = source.build()
-
-    def every() -> Iterator[Row]:
-        return (rows[index] for index in range(len(rows)))
-
-    return every
+    return lambda: all_of(rows)
 
 
 def negatives_field(embedder: Embedder) -> str:
