@@ -240,3 +240,11 @@ def test_a_modality_that_a_source_lacks_is_absent(tmp_path, fields):
     assert all(row.fields.keys() == fields[row.id.partition("/")[0]] for row in rows)
     for field in set().union(*fields.values()):
         assert list(rows.column(field)) == [row.fields.get(field) for row in rows]
+
+
+def test_streams_are_mixed_elsewhere(sources):
+    class Flowing(JsonlSource):
+        streams = True
+
+    with pytest.raises(ValueError, match="`f` come as a stream: mix them with `streaming-mix`"):
+        MixSource(sources={**sources, "f": Flowing(path=sources["a"].path)})
