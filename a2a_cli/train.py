@@ -93,7 +93,9 @@ def reread(recipe: Path | None, resume: str) -> tuple[Path | None, str]:
 
 def announce(loaded: Loaded, as_json: bool) -> None:
     """Overrides decide a run: they are shown before it."""
-    if loaded.overrides and not as_json:
+    from a2a_core.training import main_rank
+
+    if loaded.overrides and not as_json and main_rank():
         click.echo("overridden: " + "; ".join(str(override) for override in loaded.overrides), err=True)
 
 

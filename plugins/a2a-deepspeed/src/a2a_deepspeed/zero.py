@@ -41,6 +41,7 @@ class DeepSpeedBackend(RanksBackend):
 
     def check(self) -> None:
         """Rules over several keys."""
+        super().check()
         if self.offload_optimizer and not self.stage:
             raise ValueError("`offload_optimizer` is for the stages 1 to 3")
         if self.offload_parameters and self.stage != 3:
@@ -48,6 +49,7 @@ class DeepSpeedBackend(RanksBackend):
 
     def misfits(self, recipe: Recipe) -> Iterator[tuple[str, Problem]]:
         """See BackendConfig.misfits."""
+        yield from super().misfits(recipe)
         trainer: Any = recipe.trainer
         optimizer = getattr(trainer, "optimizer", "adamw_torch")
         if self.stage and optimizer not in ELEMENTWISE:
