@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map_only
 
 from a2a_core import RunFailed
 from a2a_core.holding import Holding, Shapes, first_rank
@@ -49,13 +50,13 @@ class FsdpHolding(Holding):
         for tensor in (*self.model.parameters(), *self.model.buffers()):
             dist.broadcast(tensor.detach(), 0)  # every rank divides the same weights
         mesh = init_device_mesh(self.device.type, (dist.get_world_size(),))
-        half = HALVES.get(self.accelerator.mixed_precision) if self.config.gather_halves else None
         for unit in found.modules:
+            unit.register_forward_hook(copied)
             fully_shard(
                 unit,
                 mesh=mesh,
                 reshard_after_forward=self.resharded(unit),
-                mp_policy=MixedPrecisionPolicy(half, torch.float32, cast_forward_inputs=False),
+                mp_policy=self.precision(owned(unit, found.modules) - found.whole),
                 offload_policy=CPUOffloadPolicy() if self.config.offload else OffloadPolicy(),
                 ignored_params=found.whole,
             )
@@ -66,6 +67,13 @@ class FsdpHolding(Holding):
         root.no_sync = self.no_sync  # accelerate asks for it while gradients are accumulated
         root._get_fsdp_state()._lazy_init()  # else the first module that computes would take itself for all of the model
         return True
+
+    def precision(self, parameters: Iterable[nn.Parameter]) -> MixedPrecisionPolicy:
+        """A unit's: autocast does the arithmetic; gradients of half precision are averaged in float32."""
+        there = next((each.dtype for each in parameters if each.requires_grad), None)
+        half = HALVES.get(self.accelerator.mixed_precision) if self.config.gather_halves and there == torch.float32 else None
+        wide = torch.float32 if half or there in HALVES.values() else None
+        return MixedPrecisionPolicy(half, wide, cast_forward_inputs=False)
 
     def resharded(self, unit: nn.Module) -> bool:
         """Whether a unit gives its weights up between forward and backward; the model needs its own at once, and keeps them."""
@@ -179,6 +187,11 @@ class FsdpHolding(Holding):
         """See Holding.restore."""
         self.settle()
         super().restore(there, plain, read)
+
+
+def copied(_: nn.Module, __: Any, output: Any) -> Any:
+    """A unit's output, copied where it is a view: written to in place, it would lose what gathers the unit for backward."""
+    return tree_map_only(Tensor, lambda each: each.clone() if each.requires_grad and each._is_view() else each, output)
 
 
 def local(tensor: Tensor) -> Tensor:
