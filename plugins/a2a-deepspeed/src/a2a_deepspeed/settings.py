@@ -147,6 +147,7 @@ def settings(backend: DeepSpeedBackend, trainable: int) -> dict[str, Any]:
     made: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
+        "gradient_clipping": 0.0,  # its default is 1; where a step is to be clipped, `clip` says so
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "zero_optimization": {"stage": backend.stage, "reduce_bucket_size": max(1, min(BUCKET, trainable))},

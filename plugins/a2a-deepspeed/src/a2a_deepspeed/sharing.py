@@ -105,7 +105,7 @@ class SharedHolding(ZeroHolding):
         return total.float().to(self.accelerator.device).square()
 
     def clip(self, parameters: Iterable[nn.Parameter], total: Tensor, most: float) -> None:
-        """See Holding.clip: DeepSpeed does so in its step, to the same norm."""
+        """See Holding.clip: DeepSpeed does so in its step."""
         self.zero.clip_grad = most
 
     def update(self) -> None:
