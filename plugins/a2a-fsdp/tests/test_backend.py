@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import divided_toy as toy
 import pytest
 import torch
 
@@ -37,6 +38,13 @@ def test_what_can_be_is_not_refused() -> None:
     for optimizer in OPTIMIZERS:
         assert not list(FsdpBackend(processes=2).misfits(recipe(optimizer)))
     assert not list(FsdpBackend(gather_halves=True).misfits(recipe(precision="bf16")))
+
+
+def test_what_one_kernel_cannot_update_is_refused() -> None:
+    """A number, beside parameters that are divided; see divided_toy.py."""
+    with pytest.raises(A2AError, match=r"whole ones: losses\.fit\.scale$"):
+        FsdpBackend().refuse(recipe("adamw_torch_fused"), toy.built())
+    FsdpBackend().refuse(recipe(), toy.built())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -9,11 +9,14 @@ from a2a_accelerate import RanksBackend, on_cpu
 from a2a_core import A2AError, Problem, option
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from a2a_core.holding import Holding
     from a2a_core.model import A2AModel
     from a2a_core.recipe import Recipe
 
-OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd", "rmsprop", "adagrad")
+FUSED = "adamw_torch_fused"
+OPTIMIZERS = ("adamw_torch", FUSED, "sgd", "rmsprop", "adagrad")
 """Those that compute with shares of parameters as with parameters."""
 
 
@@ -54,6 +57,18 @@ class FsdpBackend(RanksBackend):
         if self.offload and precision == "fp16":
             told = "`backend.offload` keeps gradients in the CPU's memory, where the loss scaler of fp16 does not look for them"
             yield "offload", Problem(told, hint='leave it out, or set `trainer.precision = "bf16"`')
+
+    def refuse(self, recipe: Recipe, model: nn.Module) -> None:
+        """See BackendConfig.refuse."""
+        from a2a_fsdp.units import divided
+
+        whole = divided(model, self.shard_frozen).whole
+        beside = [name for name, each in model.named_parameters() if each.requires_grad and each in whole]
+        if beside and getattr(recipe.trainer, "optimizer", "") == FUSED:
+            raise A2AError(
+                f"`trainer.optimizer` = {FUSED} cannot update divided parameters and whole ones: {', '.join(beside[:8])}",
+                hint='set `trainer.optimizer = "adamw_torch"`',
+            )
 
     def setup(self) -> None:
         """See BackendConfig.setup."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-
-if TYPE_CHECKING:
-    from a2a_core.model import A2AModel
 
 
 class Units(NamedTuple):
@@ -22,7 +19,7 @@ class Units(NamedTuple):
     """Parameters that are not sharded."""
 
 
-def divided(model: A2AModel, frozen: bool) -> Units:
+def divided(model: Any, frozen: bool) -> Units:
     """Each part is a unit, and in each part its repeated layers are.
 
     What is left of the fusion belongs to the model, which keeps it from forward to backward: the fusion lends its output
@@ -47,7 +44,7 @@ def divided(model: A2AModel, frozen: bool) -> Units:
     return Units([unit for unit in modules if unit is model or owned(unit, modules) - whole], whole)
 
 
-def candidates(model: A2AModel) -> Iterator[nn.Module]:
+def candidates(model: Any) -> Iterator[nn.Module]:
     """Parts and their repeated layers."""
     for part in (*model.encoders.values(), *model.projectors.values(), *model.heads.values(), model.fusion):
         yield from layers(part)

@@ -29,6 +29,7 @@ class HfFit:
         self.config, self.job = config, job
         self.splits = {split: data for split, data in job.data.items() if split not in ("train", "test")}
         config.refuse(job.recipe, job.model)
+        job.recipe.backend.refuse(job.recipe, job.model)
         best, higher = self.best()
         self.args = arguments(config, job, self.splits, best, higher)
         self.refuse_places()
