@@ -29,8 +29,14 @@ def start(model: nn.Module, optimizer: Optimizer, settings: Mapping[str, Any]) -
         with redirect_stdout(io.StringIO()):
             engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=dict(settings), dist_init_required=False)
     except (ValueError, AssertionError) as error:
-        raise A2AError(f"DeepSpeed does not take its settings: {error}", hint="see `backend.config`") from error
+        raise A2AError(f"DeepSpeed does not take its settings: {told(error)}", hint="see `backend.config`") from error
     return engine
+
+
+def told(error: Exception) -> str:
+    """What pydantic has to say of each key, in one line."""
+    several = error.errors() if hasattr(error, "errors") else ()
+    return "; ".join(f"`{'.'.join(map(str, each['loc']))}`: {each['msg']}" for each in several) or str(error)
 
 
 def verify(engine: Any, stage: int, ranks: int) -> None:
