@@ -11,6 +11,8 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     },
     "backend": {
         "ddp": "a2a-accelerate",
+        "deepspeed": "a2a-deepspeed",
+        "fsdp": "a2a-fsdp",
         "single": "a2a-accelerate",
     },
     "collator": {
@@ -58,6 +60,12 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
         "multi-vector": "a2a-retrieval",
         "ordinal": "a2a-classification",
         "regress": "a2a-classification",
+    },
+    "launcher": {
+        "kubernetes": "a2a-launch",
+        "ray": "a2a-ray",
+        "script": "a2a-launch",
+        "slurm": "a2a-launch",
     },
     "loss": {
         "binary-cross-entropy": "a2a-classification",
@@ -114,6 +122,10 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
         "media": "a2a-data",
         "mix": "a2a-data",
         "parquet": "a2a-data",
+        "streaming-jsonl": "a2a-streaming",
+        "streaming-mix": "a2a-streaming",
+        "streaming-parquet": "a2a-streaming",
+        "webdataset": "a2a-streaming",
     },
     "trainer": {
         "hf": "a2a-hf",
