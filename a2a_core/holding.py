@@ -111,7 +111,7 @@ class Holding:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Inside, every parameter is whole on every rank, and may be computed with outside of a forward pass."""
+        """Inside, between a forward pass and its backward, losses' parameters are whole, and may be computed with."""
         yield
 
     # the optimizer's state ----------------------------------------------------------------------------------------------

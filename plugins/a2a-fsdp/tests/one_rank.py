@@ -182,17 +182,19 @@ def check_restored(model: A2AModel, holding: FsdpHolding, held: Holding) -> None
 
 
 def check_whole(model: A2AModel, holding: FsdpHolding) -> None:
-    """Inside, weights are there for whoever wants them, over several passes; afterwards they are shares again."""
-    with holding.whole(), torch.no_grad(), exchanged() as numbers:
-        assert not any(isinstance(each, DTensor) for each in model.parameters())
-        assert model.heads["number"].linear(torch.ones(1, toy.WIDTH)).shape == (1, 1)
-        loss(model, ROWS, SCALE)
-        if dist.get_rank():
-            loss(model, ROWS, SCALE)  # ranks may run as many as they like
-    assert not numbers["all_gather_single"]
-    assert all(isinstance(each, DTensor) for each in model.heads.parameters())
-    loss(model, ROWS, SCALE).backward()
+    """Losses' parameters are there between forward and backward, as the gradient cache wants them; then all are shares again."""
+    computed = loss(model, ROWS, SCALE)
+    with holding.whole():
+        bias = model.losses["fit"].bias
+        assert not isinstance(bias, DTensor)
+        (gradient,) = torch.autograd.grad((bias * 3).sum(), bias)
+    (computed + (bias * gradient).sum()).backward()
+    assert all(isinstance(each, DTensor) for part in (model.heads, model.fusion) for each in part.parameters())
     assert not any(isinstance(each, DTensor) for each in model.encoders["right"].parameters())
+    found = whole(model.losses["fit"].bias.grad)
+    holding.drop(model.parameters())
+    loss(model, ROWS, SCALE).backward()
+    torch.testing.assert_close(found, whole(model.losses["fit"].bias.grad) + 3)
 
 
 def check_unsound(model: A2AModel, holding: FsdpHolding, rank: int) -> None:

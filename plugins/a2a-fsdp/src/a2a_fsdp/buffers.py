@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -14,19 +12,15 @@ class Buffers:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.before = {name: state(each) for name, each in self.saved().items()}
+        saved = model.state_dict().keys()
+        self.before = {name: state(each) for name, each in model.named_buffers() if name in saved}
         self.changing: list[str] | None = None
-
-    def saved(self) -> Mapping[str, Tensor]:
-        """Those that are in checkpoints, by name."""
-        there = self.model.state_dict().keys()
-        return {name: each for name, each in self.model.named_buffers() if name in there}
 
     def spread(self, device: torch.device) -> None:
         """After the step's last forward pass, on every rank."""
         if not self.before or self.changing == []:
             return
-        now = self.saved()
+        now = dict(self.model.named_buffers())
         if self.changing is None:
             changed = torch.tensor(
                 [state(now[name]) != old for name, old in self.before.items()], dtype=torch.int, device=device

@@ -101,20 +101,6 @@ class FsdpHolding(Holding):
         for unit in self.units:
             unit.reshard()
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """See Holding.whole."""
-        apart = [unit for unit in self.units if any(isinstance(each, DTensor) for each in owned(unit, self.units))]
-        for unit in apart:
-            unit.set_reshard_after_forward(False, recurse=False)
-            unit.unshard()
-        try:
-            yield
-        finally:
-            for unit in apart:
-                unit.set_reshard_after_forward(self.resharded(unit), recurse=False)
-                unit.reshard()
-
     # gradients ----------------------------------------------------------------------------------------------------------
 
     def unsound(self) -> list[str]:
