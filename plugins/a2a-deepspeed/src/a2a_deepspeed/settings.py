@@ -186,7 +186,7 @@ def problems(backend: DeepSpeedBackend, recipe: Recipe) -> Iterator[Problem]:
         elif key in SECTIONS:
             yield Problem(f"`{key}` in {file} is no table", hint=f'write "{key}": {{…}}, or leave it out')
         elif key not in PASSED and key.partition(".")[0] not in AUTOCAST:
-            hint = suggest(key, PASSED | REFUSED.keys() | asked.keys())
+            hint = suggest(key, PASSED | REFUSED.keys() | SECTIONS | asked.keys())
             yield Problem(f"DeepSpeed knows no key `{key}`, which stands in {file}", hint=hint)
 
 

@@ -78,6 +78,7 @@ class WeightsHolding(SharedHolding):
             raise RunFailed(f"ZeRO-3 did not share {', '.join(whole[:8])}")
         for parameter in lent(self.model):
             deepspeed.zero.register_external_parameter(self.engine.module, parameter)
+            parameter.is_external_param = True  # else it would be let go of again before the backward pass
 
     def numel(self, parameter: nn.Parameter) -> int:
         """See SharedHolding.numel."""
