@@ -106,12 +106,13 @@ report_to = []
 device = "cpu"
 """
 ON_TWO = ("backend.use=fsdp", "backend.processes=2", "backend.timeout=120")
-ALONE = {"tied": "tied.toml", "lora": "lora.toml", "pairs": "pairs.toml"}
+ALONE = {"tied": "tied.toml", "lora": "lora.toml", "qlora": "qlora.toml", "pairs": "pairs.toml"}
 DIVIDED = {
     "tied-on-two": ("tied.toml", ()),
     "lora-on-two": ("lora.toml", ()),
     "lora-frozen": ("lora.toml", ("backend.shard_frozen=true", "trainer.micro_batch=1")),
     "tied-kept": ("tied.toml", ("backend.reshard_after_forward=false", "trainer.gradient_checkpointing=true")),
+    "qlora-on-two": ("qlora.toml", ("backend.state=sharded",)),
     "pairs-on-two": ("pairs.toml", ()),
     "dropped": ("lora.toml", ("fusion.config.attention_dropout=0.2", "backend.state=sharded", "trainer.micro_batch=1")),
 }
@@ -154,13 +155,18 @@ def trained(workplace: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder with all runs; tests only read it."""
     place = workplace(tmp_path_factory.mktemp("fsdp"))
     write_rows(place.folder)
-    recipes = {"tied": TALK.replace(HEADS, f"{TIED}{HEADS}"), "lora": TALK + LORA, "pairs": PAIRS}
+    recipes = {
+        "tied": TALK.replace(HEADS, f"{TIED}{HEADS}"),
+        "lora": TALK + LORA,
+        "qlora": TALK + LORA.replace("lora", "qlora"),
+    }
+    recipes["pairs"] = PAIRS
     for name, text in recipes.items():
         (place.folder / f"{name}.toml").write_text(text)
     for name, recipe in ALONE.items():
         place.run("train", recipe, "--out", name)
     place.in_turn(*([recipe, "--out", name, *sets(*ON_TWO, *more)] for name, (recipe, more) in DIVIDED.items()))
-    goes_on = {cut(place, "dropped", "dropped-again", 4): (), cut(place, "tied", "tied-then-on-two", 3): ON_TWO}
+    goes_on = {cut(place, "dropped", "dropped-again", 3): (), cut(place, "tied", "tied-then-on-two", 3): ON_TWO}
     place.in_turn(*(["--resume", str(run.folder), *sets(*more)] for run, more in goes_on.items()))
     for name in ("lora-on-two", "dropped"):
         run = cut(place, name, f"{name}-then-alone", 3)
@@ -189,7 +195,7 @@ def test_every_step_is_that_of_one_process(trained: Any, name: str) -> None:
         assert other == pytest.approx(one, rel=1e-5, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["tied-on-two", "lora-on-two", "pairs-on-two", "tied-then-on-two", "lora-on-two-then-alone"])
+@pytest.mark.parametrize("name", ["tied-on-two", "lora-on-two", "qlora-on-two", "pairs-on-two", "tied-then-on-two"])
 def test_what_is_exported_is_one_model(trained: Any, name: str) -> None:
     """It loads as ever; without a better checkpoint it is the last one's."""
     wanted, found = weights(trained, name.partition("-")[0]), weights(trained, name)
@@ -219,9 +225,9 @@ def test_checkpoints_hold_what_those_of_one_process_hold(trained: Any, name: str
 
 def test_a_run_goes_on_to_the_same_weights(trained: Any) -> None:
     """With dropout, from each rank's shares, in the middle of an epoch: bit for bit."""
-    assert not (Run(trained.folder / "dropped").checkpoints / "checkpoint-4" / "model.safetensors").exists()
+    assert not (Run(trained.folder / "dropped").checkpoints / "checkpoint-3" / "model.safetensors").exists()
     wanted, found = (weights(trained, name) for name in ("dropped", "dropped-again"))
     assert all(torch.equal(value, found[key]) for key, value in wanted.items())
-    epoch = next(each["epoch"] for each in trained.history("dropped") if each["step"] == 4)
+    epoch = next(each["epoch"] for each in trained.history("dropped") if each["step"] == 3)
     assert epoch % 1
     assert weights(trained, "dropped-then-alone").keys() == wanted.keys()
