@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -160,10 +161,13 @@ def fit(found: Fit) -> str:
 
 def footnotes(every: Sequence[Memory | Fitting]) -> str:
     """What the stars mean: what to install for a backend, or that no plugin known here offers it."""
+    from a2a_core.deep.memory import SETTINGS
+
     lacking: dict[str, list[str]] = {}
     for each in every:
         if not each.installed:
-            lacking.setdefault(KNOWN.get("backend", {}).get(each.backend, ""), []).append(each.backend)
+            known = KNOWN.get("backend", {}).get(str(SETTINGS[each.backend]["backend.use"]), "")
+            lacking.setdefault(known, []).append(each.backend)
     lines = [
         f"  * not installed: {', '.join(names)} ({f'pip install {dist}' if dist else 'no plugin known here offers them'})"
         for dist, names in lacking.items()
@@ -175,7 +179,7 @@ def advice(found: Fit) -> str:
     """What to set."""
     if not found.settings:
         return f"  {found.advice}"
-    told = (f"{name} = {value}" if isinstance(value, int) else f'{name} = "{value}"' for name, value in found.settings.items())
+    told = (f"{name} = {json.dumps(value)}" for name, value in found.settings.items())
     return f"  set {', '.join(told)}"
 
 

@@ -29,11 +29,11 @@ def assumptions(plan: Plan, ranks: int, device: str, samples: int, model: A2AMod
         found.append(f"{plan.batch_size} rows of a step do not divide by {ranks} ranks: each is shown with those that go round")
     if any(encoder.freeze for encoder in model.parts.encoders.values()):
         found.append("frozen encoders run each time: nothing comes from the feature cache")
-    half = "" if plan.precision == "float32" else ", weights in half precision"
     found += [
         "ddp keeps gradients a second time, in the buckets that it averages",
-        f"ZeRO spreads states (1), gradients (2) and weights (3) over {ranks} ranks, with a float32 copy of each share{half}",
+        f"ZeRO spreads states (1), gradients (2) and weights (3) over {ranks} ranks, with a float32 copy of each share",
         f"ZeRO reduces gradients in a bucket of at most {BUCKET // 10**6} million numbers",
+        "fsdp spreads frozen weights, too (`backend.shard_frozen = true`)",
         "fsdp and ZeRO 3 gather two layers and one layer's gradients at a time; what is in no layer stays gathered with fsdp",
         "not counted: the runtime itself (CUDA: about half a GiB), the allocator's slack, kernels' own scratch memory",
     ]

@@ -16,7 +16,7 @@ from a2a_core.deep.assumptions import assumptions
 from a2a_core.deep.building import build
 from a2a_core.deep.fakes import Fakes
 from a2a_core.deep.fitting import fit
-from a2a_core.deep.memory import BACKENDS, Measured, memory, rows_at_once, sizes
+from a2a_core.deep.memory import BACKENDS, SETTINGS, Measured, memory, rows_at_once, sizes
 from a2a_core.deep.report import Report
 from a2a_core.deep.scaling import Traces
 from a2a_core.deep.states import States, measure
@@ -147,7 +147,8 @@ def described(
         states = optimizer_states(fakes, model, recipe.trainer, problems, bool(grouped))
         rows = {name: rows_at_once(name, ask.ranks, plan) for name in BACKENDS}
         measured = Measured(sizes(model), states, plan)
-        offered = {name: name in loaded.catalog.names("backend") for name in BACKENDS}
+        known = loaded.catalog.names("backend")
+        offered = {name: SETTINGS[name]["backend.use"] in known for name in BACKENDS}
         found = attrs.evolve(
             found,
             memory=[memory(name, ask.ranks, traced(rows[name]), measured, offered[name]) for name in BACKENDS],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from a2a_core.deep.memory import BACKENDS, Measured, memory
+from a2a_core.deep.memory import BACKENDS, SETTINGS, Measured, memory
 from a2a_core.deep.report import Fit, Fitting, Memory
 from a2a_core.deep.scaling import Traces
 
@@ -52,12 +52,12 @@ def largest(peak: Callable[[int], int], room: int, most: int) -> int:
     return low
 
 
-def advised(found: Sequence[Fitting], batch_size: int) -> tuple[dict[str, str | int], str]:
+def advised(found: Sequence[Fitting], batch_size: int) -> tuple[dict[str, str | int | bool], str]:
     """The simplest installed backend that holds a row; the micro-batch is one that divides a rank's share of a step."""
     for each in found:
         if each.micro_batch and each.installed and batch_size % each.ranks == 0:
             micro = divisor(batch_size // each.ranks, each.micro_batch)
-            settings: dict[str, str | int] = {"backend.use": each.backend, "trainer.micro_batch": micro}
+            settings = {**SETTINGS[each.backend], "trainer.micro_batch": micro}
             if each.ranks > 1:
                 settings["backend.processes"] = each.ranks
             return settings, ""

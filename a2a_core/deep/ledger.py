@@ -17,7 +17,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-CASTS = torch.ops.aten._to_copy.default
 DEVICE = torch.ops.prim.device.default
 
 
@@ -25,21 +24,17 @@ class Peaks(NamedTuple):
     """The most bytes that ever lived beside weights and inputs."""
 
     activations: int = 0
-    """Gradients of parameters aside."""
-    activations_without_casts: int = 0
-    """And without autocast's copies of weights."""
+    """Gradients of parameters aside; autocast's copies of weights are activations."""
     first: int = 0
     """With gradients, which in a step's first backward pass are made while activations go."""
-    first_without_casts: int = 0
 
     @classmethod
     def of(cls, moments: Tensor) -> Self:
-        """Of all that lived, gradients and casts (N, 3), after each thing that was made."""
+        """Of all that lived, and of gradients among it (N, 2), after each thing that was made."""
         if not len(moments):
             return cls()
-        live, gradients, casts = moments.unbind(1)
-        every = (live - gradients, live - gradients - casts, live, live - casts)
-        return cls(*(max(0, round(float(each.max()))) for each in every))
+        live, gradients = moments.unbind(1)
+        return cls(*(max(0, round(float(each.max()))) for each in (live - gradients, live)))
 
 
 class Ledger(TorchDispatchMode):
@@ -49,13 +44,14 @@ class Ledger(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.weights = {key(tensor) for tensor in weights}
         self.held = self.weights | {key(tensor) for tensor in inputs}
-        self.live = self.gradients = self.casts = 0
-        self._moments: list[tuple[int, int, int]] = []
+        self.live = self.gradients = 0
+        self._moments: list[tuple[int, int]] = []
         self.flops: dict[tuple[str, bool], int] = defaultdict(int)
         """(part, in backward) -> floating point operations of matrix products, convolutions and attention."""
         self.part, self.backward = "", False
         self._formulas = {**FlopCounterMode(display=False).flop_registry, **ATTENTION_ON_CPU}
-        self._known: dict[int, tuple[str, int, Any]] = {}
+        self._known: dict[int, tuple[bool, int, Any]] = {}
+        """Whether it is a gradient, its bytes, and what tells when it goes."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -73,19 +69,18 @@ class Ledger(TorchDispatchMode):
         formula = self._formulas.get(func._overloadpacket)
         if formula is not None:
             self.flops[self.part, self.backward] += int(formula(*args, **given, out_val=made))
-        kind = "casts" if func is CASTS and key(args[0]) in self.weights else ""
         for tensor in (made,) if isinstance(made, Tensor) else tree_leaves(made):
             if isinstance(tensor, Tensor):
-                self._add(tensor, kind)
+                self._add(tensor)
         return made
 
     @property
     def moments(self) -> Tensor:
-        """Bytes that lived after each thing that was made (N, 3): all, gradients among them, casts among them.
+        """Bytes that lived after each thing that was made (N, 2): all, and gradients among them.
 
         Ask when no mode of fake tensors is on: these numbers are real.
         """
-        return torch.tensor(self._moments, dtype=torch.float64).view(-1, 3)  # whole numbers up to 2**53
+        return torch.tensor(self._moments, dtype=torch.float64).view(-1, 2)  # whole numbers up to 2**53
 
     @property
     def peaks(self) -> Peaks:
@@ -95,26 +90,24 @@ class Ledger(TorchDispatchMode):
     def accumulated(self, parameter: nn.Parameter) -> None:
         """A hook for after a gradient was accumulated: from now on it is one, and no activation."""
         name = key(parameter.grad) if parameter.grad is not None else 0
-        kind, size, reference = self._known.get(name, ("", 0, None))
-        if reference is not None and not kind:
-            self._known[name] = ("gradients", size, reference)
+        known, size, reference = self._known.get(name, (False, 0, None))
+        if reference is not None and not known:
+            self._known[name] = (True, size, reference)
             self.gradients += size
 
-    def _add(self, tensor: Tensor, kind: str) -> None:
+    def _add(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         name, size = storage._cdata, storage.nbytes()
         if name in self.held or name in self._known or not size:
             return
-        self._known[name] = (kind, size, weakref.ref(storage, partial(self._freed, name)))
+        self._known[name] = (False, size, weakref.ref(storage, partial(self._freed, name)))
         self.live += size
-        self.casts += size if kind else 0
-        self._moments.append((self.live, self.gradients, self.casts))
+        self._moments.append((self.live, self.gradients))
 
     def _freed(self, name: int, _: Any) -> None:
-        kind, size, _ = self._known.pop(name)
+        gradient, size, _ = self._known.pop(name)
         self.live -= size
-        if kind:
-            setattr(self, kind, getattr(self, kind) - size)
+        self.gradients -= size if gradient else 0
 
 
 def key(tensor: Tensor) -> int:

@@ -23,7 +23,6 @@ BUCKET = 500_000_000
 """Elements that DeepSpeed reduces or gathers at once, by default."""
 MASTER = 4
 """Bytes of an element of the float32 copy that DeepSpeed's optimizers keep of their share."""
-HALF = 2
 
 
 @attrs.frozen(slots=False)
@@ -77,47 +76,41 @@ def layers(module: nn.Module) -> Iterable[nn.Module]:
             yield from layers(child)
 
 
-def single(size: Sizes, states: States, *_: float) -> Need:
+def single(size: Sizes, states: States, _: int = 1) -> Need:
     """Everything on one device."""
     return Need(size.trainable + size.frozen, size.trainable, states.kept, 0, sharded=False)
 
 
-def ddp(size: Sizes, states: States, *_: float) -> Need:
+def ddp(size: Sizes, states: States, _: int = 1) -> Need:
     """The same, and the buckets in which gradients are averaged: as large as all of them."""
     return single(size, states)._replace(buffers=size.trainable)
 
 
-def zero_1(size: Sizes, states: States, ranks: int, half: bool) -> Need:
-    """Optimizer states, and the float32 weights that they are for, are spread; each rank has all weights to compute with."""
-    share = 0.5 if half else 1.0
+def zero_1(size: Sizes, states: States, ranks: int) -> Need:
+    """Optimizer states, and a copy of the weights that they are for, are spread; each rank has all weights to compute with."""
     kept = (states.kept + MASTER * size.elements) / ranks
-    bucket = min(BUCKET, size.elements) * (HALF if half else MASTER)
-    return Need((size.trainable + size.frozen) * share, size.trainable * share, kept, bucket, sharded=False)
+    return Need(size.trainable + size.frozen, size.trainable, kept, min(BUCKET, size.elements) * MASTER, sharded=False)
 
 
-def zero_2(size: Sizes, states: States, ranks: int, half: bool) -> Need:
+def zero_2(size: Sizes, states: States, ranks: int) -> Need:
     """Gradients are spread, too."""
-    need = zero_1(size, states, ranks, half)
+    need = zero_1(size, states, ranks)
     return need._replace(gradients=need.gradients / ranks, sharded=True)
 
 
-def zero_3(size: Sizes, states: States, ranks: int, half: bool) -> Need:
+def zero_3(size: Sizes, states: States, ranks: int) -> Need:
     """Weights are spread, too, and gathered layer by layer: the one at work and the next, and the gradient of one."""
-    need = zero_2(size, states, ranks, half)
-    share = 0.5 if half else 1.0
-    gathered = (3 * size.unit + size.rest) * share
-    return need._replace(weights=need.weights / ranks, buffers=gathered)
+    need = zero_2(size, states, ranks)
+    return need._replace(weights=need.weights / ranks, buffers=3 * size.unit + size.rest)
 
 
-def fsdp(size: Sizes, states: States, ranks: int, half: bool) -> Need:
-    """fully_shard by layers: float32 shares, gathered to compute with; what is in no layer stays gathered."""
-    share = 0.5 if half else 1.0
-    gathered = (3 * size.unit + 2 * size.rest) * share
+def fsdp(size: Sizes, states: States, ranks: int) -> Need:
+    """fully_shard by layers: shares, frozen ones too, gathered to compute with; what is in no layer stays gathered."""
     every = size.trainable + size.frozen
-    return Need(every / ranks, size.trainable / ranks, states.kept / ranks, gathered, sharded=True)
+    return Need(every / ranks, size.trainable / ranks, states.kept / ranks, 3 * size.unit + 2 * size.rest, sharded=True)
 
 
-BACKENDS: dict[str, Callable[[Sizes, States, int, bool], Need]] = {
+BACKENDS: dict[str, Callable[[Sizes, States, int], Need]] = {
     "single": single,
     "ddp": ddp,
     "zero-1": zero_1,
@@ -125,6 +118,14 @@ BACKENDS: dict[str, Callable[[Sizes, States, int, bool], Need]] = {
     "zero-3": zero_3,
     "fsdp": fsdp,
 }
+
+
+SETTINGS: dict[str, dict[str, str | int | bool]] = {
+    **{name: {"backend.use": name} for name in ("single", "ddp")},
+    **{f"zero-{stage}": {"backend.use": "deepspeed", "backend.stage": stage} for stage in (1, 2, 3)},
+    "fsdp": {"backend.use": "fsdp", "backend.shard_frozen": True},
+}
+"""What a recipe says for each; that frozen weights are spread, too, nobody has to say where there are none."""
 
 
 class Measured(NamedTuple):
@@ -143,12 +144,8 @@ def rows_at_once(backend: str, ranks: int, plan: Plan) -> int:
 def memory(backend: str, ranks: int, found: Trace, measured: Measured, installed: bool) -> Memory:
     """One rank's bytes with micro-batches as they were traced."""
     size, states, plan = measured
-    half = plan.precision != "float32"
-    need = BACKENDS[backend](size, states, ranks, half)
-    peaks = found.peaks
-    own_copies = half and backend not in ("single", "ddp")  # their weights are in half precision, or gathered so
-    activations = peaks.activations_without_casts if own_copies else peaks.activations
-    first = peaks.first_without_casts if own_copies else peaks.first
+    need = BACKENDS[backend](size, states, ranks)
+    activations, first, *_ = found.peaks
     held = found.inputs + need.weights + need.optimizer + need.buffers
     if need.sharded or accumulated(found.rows, plan, ranks if backend != "single" else 1):
         during = need.gradients + activations

@@ -91,7 +91,7 @@ class Fit:
 
     limit: int
     fittings: Sequence[Fitting]
-    settings: Mapping[str, str | int]
+    settings: Mapping[str, str | int | bool]
     """What to set in the recipe; empty where nothing fits."""
     advice: str
 

@@ -21,7 +21,7 @@ def test_people_see_the_model_the_rows_and_the_memory(folder: Path, run: Callabl
     assert "counted: mood/cross_entropy 8" in result.output
     for backend in ("single", "ddp", "zero-1", "zero-2", "zero-3", "fsdp"):
         assert any(line[:1] == [backend] for line in lines)
-    assert result.output.count("* not installed: zero-1, zero-2, zero-3, fsdp (") == 2, "below each table"
+    assert "not installed" not in result.output
     assert 'set backend.use = "single", trainer.micro_batch = 8' in result.output
     assert "recipe.toml is fine" in result.output
 

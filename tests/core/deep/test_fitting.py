@@ -79,6 +79,11 @@ def test_the_simplest_backend_is_advised_with_rows_that_divide_the_step() -> Non
     assert settings == {"backend.use": "ddp", "trainer.micro_batch": 4, "backend.processes": 8}
 
 
+def test_what_is_advised_is_what_a_recipe_says() -> None:
+    settings, _ = advised([fitting("single", 0), fitting("zero-3", 4, 8)], 32)
+    assert settings == {"backend.use": "deepspeed", "backend.stage": 3, "trainer.micro_batch": 4, "backend.processes": 8}
+
+
 def test_what_is_not_installed_is_named_and_not_advised() -> None:
     settings, advice = advised([fitting("single", 0), fitting("zero-3", 4, 8, installed=False)], 32)
     assert settings == {}

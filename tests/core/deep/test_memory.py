@@ -17,14 +17,16 @@ SIZE = Sizes(trainable=4 * PSI, frozen=0, elements=PSI, unit=0, rest=0)
 ADAM = States(kept=8 * PSI, passing=0)
 
 
-@pytest.mark.parametrize(("backend", "gigabytes"), [("zero-1", 31.4), ("zero-2", 16.6), ("zero-3", 1.9)])
-def test_model_states_are_those_of_the_paper(backend: str, gigabytes: float) -> None:
-    need = BACKENDS[backend](SIZE, ADAM, 64, True)
-    assert (need.weights + need.gradients + need.optimizer) / 1e9 == pytest.approx(gigabytes, abs=0.05)
+@pytest.mark.parametrize(("backend", "whole"), [("zero-1", 4 + 4), ("zero-2", 4), ("zero-3", 0)])
+def test_model_states_are_those_of_the_paper(backend: str, whole: int) -> None:
+    """Bytes of a parameter that no rank gives away; of all others, 20 in all, it keeps a share. There weights are halves."""
+    need = BACKENDS[backend](SIZE, ADAM, 64)
+    held = need.weights + need.gradients + need.optimizer
+    assert held == pytest.approx(PSI * (whole + (4 + 4 + 12 - whole) / 64))
 
 
 def traced(rows: int = 4, **peaks: int) -> Trace:
-    return Trace(rows, 10, torch.zeros(0, 3), Peaks(**peaks), {}, {}, {}, (), ())
+    return Trace(rows, 10, torch.zeros(0, 2), Peaks(**peaks), {}, {}, {}, (), ())
 
 
 def peak(found: Trace, backend: str = "single", passing: int = 0, **plan: Any) -> int:
@@ -44,9 +46,3 @@ def test_gradients_are_made_while_activations_go_unless_they_are_there() -> None
 def test_the_optimizer_may_need_most() -> None:
     found = traced(activations=10, first=20)
     assert peak(found, batch_size=4, passing=70) == 10 + 150 + 200 + 100 + 70
-
-
-def test_those_that_keep_half_weights_need_no_copies() -> None:
-    found = traced(activations=1000, first=1000, activations_without_casts=900, first_without_casts=900)
-    full, half = (peak(found, "zero-1", batch_size=16, precision=each) for each in ("float32", "bf16"))
-    assert full - half == 100 + 150 // 2 + 100 // 2 + 25 * 2, "copies, weights, gradients, the bucket"

@@ -35,7 +35,7 @@ def test_a_fake_pass_takes_what_a_real_one_takes(toy: Any, precision: Any) -> No
         del output
         loss.backward()
     assert found.complete
-    for name in ("activations", "activations_without_casts", "first", "first_without_casts"):
+    for name in ("activations", "first"):
         assert getattr(found.peaks, name) == pytest.approx(getattr(ledger.peaks, name), rel=0.02), name
     assert sum(found.flops.values()) == sum(ledger.flops.values()) > 0
     assert found.inputs == sum(tensor.untyped_storage().nbytes() for tensor in given)
