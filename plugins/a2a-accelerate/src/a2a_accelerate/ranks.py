@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from a2a_accelerate.single import compare, on_cpu, prepare
 from a2a_core import A2AError, BackendConfig, Problem, option
-from a2a_core.training import NODE
 
 if TYPE_CHECKING:
     from a2a_accelerate.stores import Machines
@@ -100,6 +99,7 @@ class RanksBackend(BackendConfig):
     def machines(self) -> Machines | None:
         """All machines that start ranks of this run, once they have come; None for one alone."""
         from a2a_accelerate.stores import machines_at
+        from a2a_core.training import NODE
 
         if self.nodes == 1:
             return None
