@@ -42,9 +42,10 @@ def test_what_can_be_is_not_refused() -> None:
 
 def test_what_one_kernel_cannot_update_is_refused() -> None:
     """A number, beside parameters that are divided; see divided_toy.py."""
-    with pytest.raises(A2AError) as error:
-        FsdpBackend().refuse(recipe("adamw_torch_fused"), toy.built())
-    assert error.value.problems[0].message.endswith("whole ones: losses.fit.scale")
+    for given in (recipe("adamw_torch_fused"), recipe(precision="fp16")):
+        with pytest.raises(A2AError) as error:
+            FsdpBackend().refuse(given, toy.built())
+        assert error.value.problems[0].message.endswith("at once: losses.fit.scale")
     FsdpBackend().refuse(recipe(), toy.built())
 
 

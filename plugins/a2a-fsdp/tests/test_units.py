@@ -68,3 +68,17 @@ def test_a_list_of_leaves_is_no_list_of_layers(model: A2AModel) -> None:
     """Their weights may be used without calling them."""
     model.encoders["left"].tables = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     assert named(model)[0] == [*LEFT, "encoders.left", "heads.number", ""]
+
+
+def test_modules_of_another_precision_gather_together(model: A2AModel) -> None:
+    """Not their modules, too; lists do not compute, and losses are the model's, or whole."""
+    model.fusion.extra = nn.ModuleList([nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).bfloat16()])
+    model.losses["fit"].inner = nn.Linear(2, 2).bfloat16()
+    units, whole = named(model)
+    assert units == [*LEFT, "encoders.left", "heads.number", "fusion.extra.0", ""]
+    assert {name for name in whole if "inner" in name} == {"losses.fit.inner.weight", "losses.fit.inner.bias"}
+
+
+def test_lists_of_lists_are_looked_into(model: A2AModel) -> None:
+    model.fusion.extra = nn.ModuleList([nn.ModuleList([toy.Block(2), toy.Block(2)]), nn.ModuleList([toy.Block(2)] * 2)])
+    assert named(model)[0] == [*LEFT, "encoders.left", "heads.number", "fusion.extra.0.0", "fusion.extra.0.1", ""]

@@ -64,11 +64,11 @@ class FsdpBackend(RanksBackend):
 
         whole = divided(model, self.shard_frozen).whole
         beside = [name for name, each in model.named_parameters() if each.requires_grad and each in whole]
+        listed = f"cannot handle divided parameters and whole ones at once: {', '.join(beside[:8])}"
         if beside and getattr(recipe.trainer, "optimizer", "") == FUSED:
-            raise A2AError(
-                f"`trainer.optimizer` = {FUSED} cannot update divided parameters and whole ones: {', '.join(beside[:8])}",
-                hint='set `trainer.optimizer = "adamw_torch"`',
-            )
+            raise A2AError(f"`trainer.optimizer` = {FUSED} {listed}", hint='set `trainer.optimizer = "adamw_torch"`')
+        if beside and recipe.trainer.plan().precision == "fp16":
+            raise A2AError(f"the loss scaler of fp16 {listed}", hint='set `trainer.precision = "bf16"`')
 
     def setup(self) -> None:
         """See BackendConfig.setup."""

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map_only
 from a2a_core import RunFailed
 from a2a_core.holding import Holding, Shapes, first_rank
 from a2a_fsdp.buffers import Buffers
-from a2a_fsdp.units import Units, divided, owned
+from a2a_fsdp.units import Units, divided, trained
 
 if TYPE_CHECKING:
     from a2a_core.model import A2AModel
@@ -56,7 +56,7 @@ class FsdpHolding(Holding):
                 unit,
                 mesh=mesh,
                 reshard_after_forward=self.resharded(unit),
-                mp_policy=self.precision(owned(unit, found.modules) - found.whole),
+                mp_policy=self.precision(trained(unit, found.modules, found.whole)),
                 offload_policy=CPUOffloadPolicy() if self.config.offload else OffloadPolicy(),
                 ignored_params=found.whole,
             )
@@ -69,8 +69,8 @@ class FsdpHolding(Holding):
         return True
 
     def precision(self, parameters: Iterable[nn.Parameter]) -> MixedPrecisionPolicy:
-        """A unit's: autocast does the arithmetic; gradients of half precision are averaged in float32."""
-        there = next((each.dtype for each in parameters if each.requires_grad), None)
+        """Of a unit that trains these: autocast does the arithmetic; gradients of half precision are averaged in float32."""
+        there = next((each.dtype for each in parameters), None)
         half = HALVES.get(self.accelerator.mixed_precision) if self.config.gather_halves and there == torch.float32 else None
         wide = torch.float32 if half or there in HALVES.values() else None
         return MixedPrecisionPolicy(half, wide, cast_forward_inputs=False)
