@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -39,8 +39,6 @@ class Holding:
     called on all ranks alike.
     """
 
-    steps: ClassVar[bool] = False
-    """The engine clips and updates by itself: `step` is called in place of `norms`, `clip` and the optimizer's step."""
     gathers: bool = False
     """Forward passes gather weights from other ranks: every rank has to run as many of them."""
     sharded: bool = False
@@ -83,10 +81,6 @@ class Holding:
     def clip(self, parameters: Iterable[nn.Parameter], total: Tensor, most: float) -> None:
         """Scale gradients whose norm is `total` to a norm of `most`."""
         torch.nn.utils.clip_grads_with_norm_([each for each in parameters if each.grad is not None], most, total)
-
-    def step(self, most: float) -> float:
-        """Clip to a norm of `most` (0: do not), update, and return the norm before; only where the engine `steps`."""
-        raise NotImplementedError
 
     # weights ------------------------------------------------------------------------------------------------------------
 

@@ -45,9 +45,6 @@ class Gradients:
         frozen = [parameter for until, parameter in self.late if done < freeze_steps(until, steps)]
         if frozen:
             holding.drop(frozen)
-        if holding.steps:
-            self.last = {}
-            return holding.step(most)
         self.last = holding.norms(self.groups)
         norms = list(self.last.values())
         total = norms[0] if len(norms) == 1 else torch.nn.utils.get_total_norm(norms)
