@@ -88,8 +88,8 @@ class Holding:
         """The model's state, whole and on the CPU, on the first rank; nothing on the others. It may be the model's own."""
         if not first_rank():
             return {}
-        moved: dict[int, Tensor] = {}  # tied tensors stay one
-        return {name: moved.setdefault(each.data_ptr(), each.cpu()) for name, each in self.model.state_dict().items()}
+        moved: dict[Any, Tensor] = {}  # tied tensors stay one
+        return {name: moved.setdefault(place(each), each.cpu()) for name, each in self.model.state_dict().items()}
 
     def load_weights(self, state: Mapping[str, Tensor]) -> None:
         """Take over whole tensors, which every rank has."""
@@ -149,6 +149,11 @@ class Holding:
         if name not in parameters:
             raise RunFailed(f"the checkpoint has optimizer state of `{name}`, which this model does not have")
         return parameters[name]
+
+
+def place(tensor: Tensor) -> tuple[Any, ...]:
+    """Where a tensor lies, and as what."""
+    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
 
 
 def empty(parameter: nn.Parameter, key: str, shape: torch.Size, dtype: torch.dtype, device_steps: bool) -> Tensor:
