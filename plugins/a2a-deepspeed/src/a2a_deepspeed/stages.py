@@ -79,6 +79,20 @@ class WeightsHolding(SharedHolding):
         for parameter in lent(self.model):
             deepspeed.zero.register_external_parameter(self.engine.module, parameter)
             parameter.is_external_param = True  # else it would be let go of again before the backward pass
+        self.unwatch()
+
+    def unwatch(self) -> None:
+        """Take DeepSpeed's hooks off layers that losses call, as often as a rank's rows ask for, or not at all.
+
+        Each call would have its place in the order of modules that DeepSpeed remembers, and a rank whose order changes waits
+        for all others to compare theirs: for ever, as theirs have not changed. The weights are there without.
+        """
+        called = [module for layer in output_layers(self.model) for module in layer.modules()]
+        theirs = {id(hooks) for module in called for hooks in (module._forward_pre_hooks, module._forward_hooks)}
+        offload = self.zero.parameter_offload
+        for handle in (*offload.forward_hooks, *offload.backward_hooks):
+            if id(handle.hooks_dict_ref()) in theirs:
+                handle.remove()
 
     def numel(self, parameter: nn.Parameter) -> int:
         """See SharedHolding.numel."""
@@ -160,6 +174,11 @@ def lent(model: A2AModel) -> Iterator[nn.Parameter]:
     A fusion lends its output layer to losses and heads; the gradient cache goes back through losses by itself.
     """
     yield from model.losses.parameters()
-    for module in model.fusion.modules():
-        layer = module.get_output_embeddings() if isinstance(module, PreTrainedModel) else None
-        yield from () if layer is None else layer.parameters()
+    for layer in output_layers(model):
+        yield from layer.parameters()
+
+
+def output_layers(model: A2AModel) -> list[nn.Module]:
+    """Those that a fusion lends."""
+    inner = [module for module in model.fusion.modules() if isinstance(module, PreTrainedModel)]
+    return [layer for layer in (module.get_output_embeddings() for module in inner) if layer is not None]
