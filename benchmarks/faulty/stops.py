@@ -108,9 +108,9 @@ def all_killed(place: Place) -> str:
     for name in ("pair", *SHARDED):
         child = place.train(f"all-{name}", WHOLES[name])
         place.reaches(f"all-{name}", 8, child)
-        for pid in (child.pid, *processes(str((place.folder / f"all-{name}").resolve()))):
+        for pid in processes(str((place.folder / f"all-{name}").resolve())):
             os.kill(pid, signal.SIGKILL)
-        os.waitpid(child.pid, 0)
+        child.kill()
         place.resume(f"all-{name}").end()
         place.same(f"all-{name}", name)
     return f"ddp, {', '.join(SHARDED)}: resumed, the same weights"
