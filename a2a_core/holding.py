@@ -7,7 +7,6 @@ parameter. So every backend has the same checks, and reads the checkpoints of ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -102,11 +101,6 @@ class Holding:
         left = sorted(state.keys() - own.keys())
         if missing or left:
             raise RunFailed(f"the checkpoint's weights are not this model's: missing {missing[:5]}, left over {left[:5]}")
-
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Inside, between a forward pass and its backward, losses' parameters are whole, and may be computed with."""
-        yield
 
     # the optimizer's state ----------------------------------------------------------------------------------------------
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from a2a_accelerate.ranks import RanksBackend
 from a2a_accelerate.single import on_cpu
+
+if TYPE_CHECKING:
+    from a2a_core.holding import Holding
+    from a2a_core.model import A2AModel
 
 
 class DdpBackend(RanksBackend):
@@ -16,6 +20,16 @@ class DdpBackend(RanksBackend):
     """
 
     name = "ddp"
+
+    def arguments(self) -> Mapping[str, Any]:
+        """See BackendConfig.arguments."""
+        return {**super().arguments(), "ddp_broadcast_buffers": False}  # `Replicas` sends those that change
+
+    def holding(self, model: A2AModel, accelerator: Any) -> Holding:
+        """See BackendConfig.holding."""
+        from a2a_accelerate.replicas import Replicas
+
+        return Replicas(model, accelerator)
 
     def wanted(self) -> Mapping[str, Any]:
         """See RanksBackend.wanted."""

@@ -14,9 +14,9 @@ from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, Offlo
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
+from a2a_accelerate import Buffers
 from a2a_core import RunFailed
 from a2a_core.holding import Holding, Shapes, first_rank
-from a2a_fsdp.buffers import Buffers
 from a2a_fsdp.units import Units, divided, trained
 
 if TYPE_CHECKING:

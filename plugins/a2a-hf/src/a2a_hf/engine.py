@@ -86,7 +86,7 @@ class Engine(Trainer):
         self.model_accepts_loss_kwargs = False
         self.holding = job.recipe.backend.holding(job.model, self.accelerator)
         self.gradients = Gradients(config, job.model, self.groups, self.holding)
-        self.cache = GradientCache(job.model, self.accelerator, self.holding, config.compile)
+        self.cache = GradientCache(job.model, self.accelerator, config.compile)
         self.checkpoints = Checkpoints(self)
         self.epochs = Epochs(self)
         self.callback_handler.callbacks.insert(0, self.epochs)  # the others read what epoch it is

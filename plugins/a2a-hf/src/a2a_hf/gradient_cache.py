@@ -20,7 +20,6 @@ from torch.nn.modules.batchnorm import _NormBase
 from a2a_core import Batch
 from a2a_core.evaluate import moved
 from a2a_core.gathering import one_behind_the_other, world_size
-from a2a_core.holding import Holding
 from a2a_core.model import A2AModel
 from a2a_core.structures import Output
 from a2a_hf.random_state import RandomState
@@ -43,11 +42,8 @@ class Owed(NamedTuple):
 class GradientCache:
     """Computes the gradient of steps that come in chunks; losses over single samples ride along in the second pass."""
 
-    def __init__(
-        self, model: A2AModel, accelerator: Accelerator, holding: Holding | None = None, compiled: bool = False
-    ) -> None:
+    def __init__(self, model: A2AModel, accelerator: Accelerator, compiled: bool = False) -> None:
         self.model, self.accelerator, self.compiled = model, accelerator, compiled
-        self.holding = holding or Holding(model, accelerator)
         self.weights = model.weights()
         losses = model.parts.losses
         self.over_step = [key for key, loss in losses.items() if loss.scope == "window"]
@@ -66,8 +62,7 @@ class GradientCache:
         shares: Shares = {}
         with self.quiet(wrapped, bool(others)):
             output = self.run(wrapped, kept, self.by_sample)
-            with self.holding.whole():
-                owed = self.compare([*leaves, self.leaves(output)], chunks, scales, shares)
+            owed = self.compare([*leaves, self.leaves(output)], chunks, scales, shares)
             after = RandomState.here(self.accelerator.device)
             self.backward(output, owed.cached[-1], scales, shares, () if others else owed.own)
         del output, leaves

@@ -8,7 +8,10 @@ from torch import Tensor, nn
 
 
 class Buffers:
-    """Which of a model's saved buffers change is seen in the first step, and agreed on; data parallelism would send all."""
+    """Which of a model's saved buffers change is seen in the first step, and agreed on: those are sent, once a step.
+
+    DistributedDataParallel would send all before every forward pass, and packed weights of a model in four bits are buffers.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
