@@ -27,8 +27,11 @@ class Model(nn.Module):
 def trained(broadcast, steps=3):
     torch.manual_seed(0)
     model = Model()
-    wrapped = nn.parallel.DistributedDataParallel(model, broadcast_buffers=broadcast)
+    wrapped = nn.parallel.DistributedDataParallel(model)
     holding = Replicas(model, types.SimpleNamespace(device=torch.device("cpu")))
+    if not broadcast:
+        holding.begin(wrapped, None)
+        assert not wrapped.forward_sync_buffers
     for step in range(steps):
         torch.manual_seed(10 * step + rank)
         wrapped(torch.randn(4, 3) + rank).backward()

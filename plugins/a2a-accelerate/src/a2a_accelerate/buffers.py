@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 
 class Buffers:
@@ -25,13 +26,23 @@ class Buffers:
             return
         now = dict(self.model.named_buffers())
         if self.changing is None:
+            statistics = {
+                id(each) for module in self.model.modules() if norms(module) for each in module.buffers(recurse=False)
+            }
             changed = torch.tensor(
-                [state(now[name]) != old for name, old in self.before.items()], dtype=torch.int, device=device
+                [state(now[name]) != old or id(now[name]) in statistics for name, old in self.before.items()],
+                dtype=torch.int,
+                device=device,
             )
             dist.all_reduce(changed, dist.ReduceOp.MAX)
             self.changing = [name for name, each in zip(self.before, changed.tolist(), strict=True) if each]
         for name in self.changing:
             dist.broadcast(now[name], 0)
+
+
+def norms(module: nn.Module) -> bool:
+    """Whether it keeps running statistics: torch's kernels write them without counting it as a new version."""
+    return isinstance(module, _NormBase) and module.training and module.track_running_stats
 
 
 def state(tensor: Tensor) -> tuple[int, int]:

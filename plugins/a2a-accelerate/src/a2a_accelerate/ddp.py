@@ -21,10 +21,6 @@ class DdpBackend(RanksBackend):
 
     name = "ddp"
 
-    def arguments(self) -> Mapping[str, Any]:
-        """See BackendConfig.arguments."""
-        return {**super().arguments(), "ddp_broadcast_buffers": False}  # `Replicas` sends those that change
-
     def holding(self, model: A2AModel, accelerator: Any) -> Holding:
         """See BackendConfig.holding."""
         from a2a_accelerate.replicas import Replicas

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from a2a_accelerate.buffers import Buffers
 from a2a_core.holding import Holding
@@ -20,6 +21,13 @@ class Replicas(Holding):
     def __init__(self, model: A2AModel, accelerator: Any) -> None:
         super().__init__(model, accelerator)
         self.buffers = Buffers(model)
+
+    def begin(self, wrapped: nn.Module, optimizer: Any) -> None:
+        """See Holding.begin."""
+        super().begin(wrapped, optimizer)
+        for module in wrapped.modules():  # it may be within what is compiled
+            if isinstance(module, DistributedDataParallel):
+                module.forward_sync_buffers = False
 
     def norms(self, groups: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, Tensor]:
         """See Holding.norms. The first that a step asks for, once gradients are there."""
