@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ class Checkpoints:
                         shutil.rmtree(final, ignore_errors=True)
                         partial.replace(final)
                         manifest.sync(final.parent)
-                        rotate(final.parent, engine.config, engine.args.greater_is_better, engine.state.best_model_checkpoint)
+                        rotate(engine.job.run, engine.config, engine.args.greater_is_better, engine.state.best_model_checkpoint)
             except BaseException:
                 if written is not None:
                     wait([written])  # it would go on writing into what is being deleted
@@ -139,7 +140,7 @@ class Checkpoints:
     def shards(self, state: dict[str, Tensor], folder: Path) -> Future[Any]:
         """Each rank's share; on a process group of its own, beside what training exchanges."""
         if together() and self.group is None:
-            self.group = dist.new_group(backend="gloo")
+            self.group = dist.new_group(backend="gloo", timeout=timedelta(seconds=self.engine.args.ddp_timeout))
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
         found: Any = dcp.async_save(state, storage_writer=writer, process_group=self.group, no_dist=not together())
         return found  # type: ignore[no-any-return]
@@ -181,6 +182,7 @@ def said(written: Future[Any]) -> None:
 
 def read_checkpoint(engine: Engine, checkpoint: Path) -> None:
     """All but weights and random states, into what Trainer has made; weights were read before anything was wrapped."""
+    note_best(engine, checkpoint.parent)
     own = json.loads((checkpoint / "a2a.json").read_text())
     engine.gradients.back_offs = own["back_offs"]
     there = shapes(checkpoint, OPTIMIZER)
@@ -259,7 +261,7 @@ def restore_rates(engine: Engine, saved: list[dict[str, float]]) -> None:
 
 
 def note_best(engine: Engine, folder: Path) -> None:
-    """The best checkpoint's place, once it is one of those that are kept."""
+    """The best checkpoint's place, once it is one of those that are kept: its run may have lain elsewhere before."""
     best = engine.state.best_global_step
     if best and (best == engine.state.global_step or (folder / f"checkpoint-{best}").is_dir()):
         engine.state.best_model_checkpoint = str(folder / f"checkpoint-{best}")

@@ -14,6 +14,7 @@ from a2a_core.export import export
 from a2a_core.job import Job, Result
 from a2a_hf.arguments import arguments
 from a2a_hf.best import more_is_better
+from a2a_hf.checkpoint import note_best
 from a2a_hf.distinct import fields, keys
 from a2a_hf.engine import Engine
 from a2a_hf.record import Quarantine, Record
@@ -70,7 +71,9 @@ class HfFit:
             self.quarantine.conclude()
             return Result(self.engine.interrupted, steps, {}, time.perf_counter() - began)
         if self.config.load_best and self.engine.state.best_model_checkpoint is None:
-            job.reporter.note("no evaluation came before the end: the last weights are exported, not the best")
+            best = self.engine.state.best_global_step
+            why = f"checkpoint-{best}, the best one, is gone" if best else "no evaluation came before the end"
+            job.reporter.note(f"{why}: the last weights are exported, not the best")
         results = {split: self.engine.result(split) for split in job.data if split != "train"}
         self.quarantine.conclude()
         weights = self.engine.holding.weights()
@@ -138,7 +141,8 @@ class HfFit:
         if not ended(state, self.config.patience):
             engine.train(resume_from_checkpoint=str(checkpoint))
             return
-        engine.state = state
+        engine.state, state.best_model_checkpoint = state, None
+        note_best(engine, checkpoint.parent)
         if self.config.load_best and state.best_model_checkpoint is not None:
             engine._load_best_model()
 

@@ -8,25 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from a2a_core.runs import Run
     from a2a_hf.trainer import HfTrainer
 
 
-def rotate(folder: Path, config: HfTrainer, more_is_better: bool | None, best: str | None) -> None:
+def rotate(run: Run, config: HfTrainer, more_is_better: bool | None, best: str | None) -> None:
     """Delete checkpoints that are neither among the last `keep_last` nor among the best `keep_best`; 0 last ones are all."""
     if not config.keep_last:
         return
-    found = sorted(folder.glob("checkpoint-*"), key=step)
-    values = {path: value for path in found if (value := judged(path)) is not None}
+    found = run.every_checkpoint()
+    values = {path: value for path in reversed(found) if (value := judged(path)) is not None}
     ranked = sorted(values, key=lambda path: values[path], reverse=bool(more_is_better))
-    kept = {*found[-config.keep_last :], *ranked[: config.keep_best]}
+    kept = {*found[: config.keep_last], *ranked[: config.keep_best]}
     for path in found:
         if path not in kept and str(path) != best:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def step(path: Path) -> int:
-    """The optimizer step of a checkpoint."""
-    return int(path.name.rpartition("-")[2])
 
 
 def judged(path: Path) -> float | None:
