@@ -62,6 +62,23 @@ def test_so_is_its_mistake(kind: type[A2AError]) -> None:
         assert "look again" in str(found)
 
 
+def test_nobody_waits_for_a_first_one_that_breaks_off() -> None:
+    def fail() -> None:
+        raise OSError("the folder is no folder")
+
+    def act(meeting: Meeting) -> Any:
+        try:
+            return meeting.agree("run", fail)
+        except OSError as error:
+            return error
+
+    first, *others = meet(3, act)
+    assert isinstance(first, OSError)
+    for found in others:
+        assert isinstance(found, RunFailed)
+        assert "the first of the ranks chose no run: the folder is no folder" in str(found)
+
+
 def test_who_was_given_another_recipe_is_told_so_with_all_others() -> None:
     for found in meet(3, lambda m: m.agree("run", lambda: "chosen", f"recipe {m.mine // 2}")):
         assert "do not agree on the run: 0 says recipe 0; 1 says recipe 0; 2 says recipe 1" in str(found)

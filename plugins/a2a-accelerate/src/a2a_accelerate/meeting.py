@@ -94,7 +94,12 @@ class Meeting:
             text = f"the {self.who}s that meet at {self.where} do not agree on the {what}: {named}"
             raise A2AError(text, hint="all of them need the same recipe, and see the same folder of runs")
         if self.mine == 0:
-            self.store.set(key, self.first(what, choose))
+            try:
+                self.store.set(key, self.first(what, choose))
+            except BaseException as error:  # whatever it is, nobody is to wait for an answer that does not come
+                told = f"the first of the {self.who}s chose no {what}: {str(error) or type(error).__name__}"
+                self.store.set(key, json.dumps({"code": RunFailed.exit_code, "problems": [(told, "")]}))
+                raise
         found: dict[str, Any] = json.loads(self.answer(key))
         with suppress(RunFailed):  # so that the one who holds the store ends after the others have read
             _ = self.late or self.everyone(f"{key}/read", "")
