@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn
+from threading import current_thread, main_thread
+from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Preempted(KeyboardInterrupt):
     """A run has to stop now, and is to be gone on with later."""
+
+
+@contextmanager
+def answered(handlers: Mapping[signal.Signals, Callable[..., Any]]) -> Iterator[None]:
+    """Inside, signals have these handlers; in another than the main thread nobody has any, and whoever runs us answers."""
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for each, handler in handlers.items() if current_thread() is main_thread() else ():
+            before[each] = signal.getsignal(each)
+            signal.signal(each, handler)
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextmanager
@@ -23,13 +38,5 @@ def heeded() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)  # more of them change nothing
         raise Preempted
 
-    try:
-        before = {each: signal.signal(each, stop) for each in SIGNALS}
-    except ValueError:  # not the main thread: whoever runs us there handles signals
+    with answered(dict.fromkeys(SIGNALS, stop)):
         yield
-        return
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

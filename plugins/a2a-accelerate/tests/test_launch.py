@@ -10,6 +10,7 @@ import pytest
 
 from a2a_accelerate.ddp import DdpBackend
 from a2a_accelerate.launch import launch
+from a2a_accelerate.stores import held
 from a2a_core import A2AError, RunFailed
 
 RANK = """
@@ -137,3 +138,19 @@ def test_the_second_signal_ends_them(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, "signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, signal.SIG_DFL))" + STOPS)
     thread.join()
+
+
+def test_ctrl_c_twice_ends_the_wait_for_other_machines_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Others:
+        """Machines, of which the others do not end."""
+
+        store, address = held("localhost", 0, 10.0), "localhost"
+
+        def leave(self, seconds: float) -> None:
+            assert seconds == 60.0
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("it still waits")
+
+    monkeypatch.setattr(DdpBackend, "machines", lambda _: Others())
+    run(tmp_path, "leave(exit_code=0)", timeout=60.0)

@@ -22,6 +22,7 @@ from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRende
 from a2a_accelerate.judging import Ended, judge
 from a2a_accelerate.stores import held
 from a2a_core.heartbeat import STOPPING
+from a2a_core.preemption import answered
 from a2a_core.training import main_rank
 
 if TYPE_CHECKING:
@@ -34,10 +35,8 @@ FORWARDED = {
     signal.SIGHUP: signal.SIGTERM,  # a terminal that is closed is no reason to lose what was trained
 }
 """What comes here, and what ranks are sent for it."""
-GRACE = 600.0
-"""Seconds for which the machine that holds the store waits for the others to end as well as it did."""
 SOON = 10.0
-"""The same, where something went wrong: they find out."""
+"""Seconds for which the machine that holds the store waits for the others where something went wrong: they find out."""
 AT_ONCE = 30
 """Seconds that ranks have to end after a second signal."""
 
@@ -78,7 +77,8 @@ def launch(backend: RanksBackend, command: Sequence[str], folder: Path) -> None:
     with forwarded(agent, reports / STOPPING, ended):
         run(agent, ended)
         if machines:  # the store has to last for as long as another machine's agent asks it
-            machines.leave(SOON if ended.failures or ended.alone else GRACE)
+            with suppress(SignalException):
+                machines.leave(SOON if ended.failures or ended.alone else backend.timeout)
     handler.shutdown()
     judge(ended)
 
@@ -113,16 +113,6 @@ def forwarded(agent: LocalElasticAgent, stopping: Path, ended: Ended) -> Iterato
             with suppress(ProcessLookupError):
                 os.kill(pid, FORWARDED[signal.Signals(number)])
 
-    before: dict[signal.Signals, Any] = {}
-    try:
-        for each in FORWARDED:
-            if signal.getsignal(each) != signal.SIG_IGN:  # as `nohup` leaves it
-                before[each] = signal.signal(each, forward)
-    except ValueError:  # not the main thread: whoever runs us there handles signals
+    ignored = {each for each in FORWARDED if signal.getsignal(each) == signal.SIG_IGN}  # as `nohup` leaves SIGHUP
+    with answered(dict.fromkeys(FORWARDED.keys() - ignored, forward)):
         yield
-        return
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from a2a_core.preemption import SIGNALS
+from a2a_core.preemption import SIGNALS, answered
 
 STOPPING = b"\nnote: stopping after this step, with a checkpoint; once more to stop at once\n"
 LEAVING = b"\nnote: asked to leave: stopping after this step, with a checkpoint\n"
@@ -28,9 +28,11 @@ def interruptible(engine: Asked, main: bool) -> Iterator[None]:
     Where the machine is wanted back (SIGTERM, SIGUSR1) more of them change nothing: some schedulers send both, and again.
     """
 
+    before = signal.getsignal(signal.SIGINT)
+
     def interrupt(*_: Any) -> None:
         engine.asked = True
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        signal.signal(signal.SIGINT, before)
         say(STOPPING)
 
     def leave(*_: Any) -> None:
@@ -42,15 +44,5 @@ def interruptible(engine: Asked, main: bool) -> Iterator[None]:
         if main:
             os.write(2, text)  # a handler may come in the middle of any print, and so does not print itself
 
-    before = {}
-    try:
-        before = {signal.SIGINT: signal.signal(signal.SIGINT, interrupt)}
-    except ValueError:  # not the main thread: whoever runs us there handles signals
+    with answered({signal.SIGINT: interrupt, **dict.fromkeys(SIGNALS, leave)}):
         yield
-        return
-    before |= {each: signal.signal(each, leave) for each in SIGNALS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
