@@ -207,6 +207,14 @@ def test_a_finished_run_is_trained_for_longer(whole: Any, tmp_path: Path) -> Non
     assert Run(place.folder / "runs" / "mine").state["steps"] == 9
 
 
+def test_fewer_steps_than_are_done_take_none_back(whole: Any, tmp_path: Path) -> None:
+    place = copied(whole, tmp_path / "place", status="done")
+    before = weights(Run(place.folder / "runs" / "mine"))
+    said = place.run("train", "--resume", "mine", "--set", "trainer.max_steps=4", "--force").output
+    assert "asks for 4 steps, and 6 are done" in said
+    assert weights(Run(place.folder / "runs" / "mine")) == before
+
+
 def test_other_rows_are_found(broken_off: Any) -> None:
     broken_off.write([*broken_off.rows(), broken_off.rows()[0] | {"id": "one-more"}])
     said = broken_off.run("train", "--resume", code=2).output

@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import sys
@@ -138,6 +139,7 @@ def test_the_second_signal_ends_them(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, "signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, signal.SIG_DFL))" + STOPS)
     thread.join()
+    assert not logging.getLogger("torch.distributed.elastic.agent.server.api").isEnabledFor(logging.WARNING)  # nor says more
 
 
 def test_ctrl_c_twice_ends_the_wait_for_other_machines_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

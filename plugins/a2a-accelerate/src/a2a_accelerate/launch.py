@@ -52,7 +52,7 @@ def launch(backend: RanksBackend, command: Sequence[str], folder: Path) -> None:
     os.environ["OMP_NUM_THREADS"] = str(backend.threads)
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # each attempt has a new store: old addresses lead nowhere
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ""  # `forwarded` does
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what the ranks report is clearer
+    silence("torch.distributed.elastic")  # what the ranks report is clearer
     handler = DynamicRendezvousHandler.from_backend(
         folder.name,
         store,
@@ -81,6 +81,13 @@ def launch(backend: RanksBackend, command: Sequence[str], folder: Path) -> None:
                 machines.leave(SOON if ended.failures or ended.alone else backend.timeout)
     handler.shutdown()
     judge(ended)
+
+
+def silence(package: str) -> None:
+    """Nothing but what is critical from its modules: each of torch's has a level of its own."""
+    for name in [package, *logging.root.manager.loggerDict]:
+        if f"{name}.".startswith(f"{package}."):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def run(agent: LocalElasticAgent, ended: Ended) -> None:

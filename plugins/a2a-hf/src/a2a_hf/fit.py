@@ -141,6 +141,9 @@ class HfFit:
         if not ended(state, self.config.patience):
             engine.train(resume_from_checkpoint=str(checkpoint))
             return
+        if 0 < state.max_steps < state.global_step:
+            asked = f"{state.max_steps} steps, and {state.global_step} are done"
+            self.job.reporter.note(f"the recipe asks for {asked}: nothing more is trained, and none is taken back")
         engine.state, state.best_model_checkpoint = state, None
         note_best(engine, checkpoint.parent)
         if self.config.load_best and state.best_model_checkpoint is not None:
