@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from a2a_cli.progress import reporter
 from a2a_core import heartbeat, training
 from a2a_core.errors import A2AError
 from a2a_core.recipe import load_recipe
 from a2a_core.reporter import Reporter
-from a2a_core.runs import Run, write
+from a2a_core.runs import Run
 
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl: the signal that comes when the parent has ended."""
@@ -29,24 +27,21 @@ def main(arguments: list[str]) -> int:
     code = over(run.folder, ranks)
     if code is not None:
         return code
-    path = run.folder / "ranks" / f"{rank}.json"
     shows = reporter("--json" in arguments, training.main_rank())
     resume = "--resume" in arguments
     if training.main_rank() and heartbeat.read(run.folder, rank):
         resume = again(run, shows)
-    path.unlink(missing_ok=True)
-    ended: dict[str, Any] = {"exit_code": 0}
+    heartbeat.take_back(run.folder, rank)
+    ended: A2AError | None = None
     try:
         loaded = load_recipe(run.recipe, None, environ={})
         training.work(loaded, run, shows, resume)
     except A2AError as error:
-        problems = [{"message": problem.message, "hint": problem.hint} for problem in error.problems]
-        lost = isinstance(error, heartbeat.RankLost)
-        ended = {"exit_code": error.exit_code, "table": error.table, "problems": problems, "lost": lost}
+        ended = error
     except KeyboardInterrupt:
         return 1
-    write(path, json.dumps(ended))
-    return int(ended["exit_code"])
+    heartbeat.leave_word(run.folder, rank, ended)
+    return 0 if ended is None else ended.exit_code
 
 
 def end_with_parent() -> None:

@@ -7,12 +7,13 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from a2a_core.errors import A2AError, RunFailed
+from a2a_core.errors import A2AError, Problem, RunFailed
+from a2a_core.runs import write
 
 STOPPING = "stopping"
 """A file in `ranks/`: the run was told to stop, and its ranks are not started again."""
@@ -69,8 +70,32 @@ def end() -> None:
         PULSE = None
 
 
+def leave_word(folder: Path, rank: int, error: A2AError | None = None) -> None:
+    """Write down how a rank that a backend started ended, `ranks/<rank>.json`."""
+    write(folder / "ranks" / f"{rank}.json", json.dumps({"exit_code": 0} if error is None else said(error)))
+
+
+def take_back(folder: Path, rank: int) -> None:
+    """A rank that is started again has not ended yet."""
+    (folder / "ranks" / f"{rank}.json").unlink(missing_ok=True)
+
+
+def said(error: A2AError) -> dict[str, Any]:
+    """An error as JSON, for other processes: `error_of`."""
+    problems = [{"message": problem.message, "hint": problem.hint} for problem in error.problems]
+    return {"exit_code": error.exit_code, "table": error.table, "problems": problems, "lost": isinstance(error, RankLost)}
+
+
+def error_of(found: Mapping[str, Any]) -> A2AError:
+    """What another process said, as the error it was."""
+    kind = A2AError if found["exit_code"] == A2AError.exit_code else RunFailed
+    error = kind([Problem(each["message"], hint=each["hint"]) for each in found["problems"]])
+    error.table = found.get("table", "")
+    return error
+
+
 def report(folder: Path, rank: int) -> dict[str, Any]:
-    """How a rank that a backend started ended, `ranks/<rank>.json`; empty when it died before it could say so."""
+    """What `leave_word` wrote; empty where a rank died before it could."""
     try:
         found: dict[str, Any] = json.loads((folder / "ranks" / f"{rank}.json").read_text())
     except (OSError, ValueError):

@@ -1,16 +1,15 @@
 """What is written, and what is said where Ray is missing or the recipe is none for it. Ray itself: tests/system."""
 
 import ast
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from a2a_core import A2AError, BackendConfig, RunFailed, option
+from a2a_core.heartbeat import RankLost, leave_word
 from a2a_core.launchers import Launch
 from a2a_core.testing import suite
 from a2a_ray.driver import judge, main, shape
@@ -73,12 +72,13 @@ def test_without_ray_it_says_what_to_install(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("code", "kind"), [(2, A2AError), (1, RunFailed)])
-def test_what_a_rank_said_of_its_end_is_raised(code: int, kind: type[A2AError], tmp_path: Path) -> None:
-    ended: dict[str, Any] = {"exit_code": code, "problems": [{"message": "no such column", "hint": "look"}]}
-    (tmp_path / "0.json").write_text('{"exit_code": 0}')
-    (tmp_path / "2.json").write_text(json.dumps(ended))
+@pytest.mark.parametrize("kind", [A2AError, RunFailed])
+def test_what_a_rank_said_of_its_end_is_raised(kind: type[A2AError], tmp_path: Path) -> None:
+    (tmp_path / "ranks").mkdir()
+    leave_word(tmp_path, 0)
     judge(tmp_path, 2)
+    leave_word(tmp_path, 1, RankLost("rank 2 did not come"))
+    leave_word(tmp_path, 2, kind("no such column", hint="look"))
     with pytest.raises(A2AError, match="no such column") as error:
         judge(tmp_path, 3)
     assert type(error.value) is kind

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from a2a_core import A2AError, Problem, RunFailed, heartbeat
+from a2a_core import RunFailed, heartbeat
 from a2a_core.preemption import Preempted
 
 
@@ -31,7 +31,7 @@ def judge(ended: Ended) -> None:
     reports = [heartbeat.report(ended.folder, rank) for rank in range(ended.world)]
     for found in reports:
         if found.get("problems") and not found.get("lost"):
-            raise error_of(found)
+            raise heartbeat.error_of(found)
     silent = [rank for rank, found in enumerate(reports) if not found]
     if ended.signal and (silent or not reports):
         raise Preempted if ended.signal != signal.SIGINT else KeyboardInterrupt
@@ -41,20 +41,12 @@ def judge(ended: Ended) -> None:
         raise RunFailed("; ".join(death(ended, rank) for rank in first or dead), hint=advice(ended))
     for found in reports:
         if found.get("problems"):
-            raise error_of(found)
+            raise heartbeat.error_of(found)
     if ended.alone is not None:
         text = f"the machines did not meet again at {ended.rendezvous}: {str(ended.alone) or type(ended.alone).__name__}"
         raise RunFailed(text, hint=advice(ended))
     if silent or not reports:
         raise RunFailed(f"rank(s) {silent} ended without a word", hint=advice(ended))
-
-
-def error_of(found: Mapping[str, Any]) -> A2AError:
-    """A rank's report as the error it was."""
-    kind = A2AError if found.get("exit_code") == A2AError.exit_code else RunFailed
-    error = kind([Problem(each["message"], hint=each["hint"]) for each in found["problems"]])
-    error.table = found.get("table", "")
-    return error
 
 
 def death(ended: Ended, rank: int) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from a2a_core import A2AError, Problem, RunFailed
-from a2a_core.heartbeat import RankLost
+from a2a_core import A2AError, RunFailed
+from a2a_core.heartbeat import RankLost, error_of, said
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -98,7 +98,7 @@ class Meeting:
                 self.store.set(key, self.first(what, choose))
             except BaseException as error:  # whatever it is, nobody is to wait for an answer that does not come
                 told = f"the first of the {self.who}s chose no {what}: {str(error) or type(error).__name__}"
-                self.store.set(key, json.dumps({"code": RunFailed.exit_code, "problems": [(told, "")]}))
+                self.store.set(key, json.dumps(said(RunFailed(told))))
                 raise
         found: dict[str, Any] = json.loads(self.answer(key))
         with suppress(RunFailed):  # so that the one who holds the store ends after the others have read
@@ -112,12 +112,11 @@ def outcome(choose: Callable[[], Any]) -> dict[str, Any]:
     try:
         return {"value": choose()}
     except A2AError as error:
-        return {"code": error.exit_code, "problems": [(problem.message, problem.hint) for problem in error.problems]}
+        return said(error)
 
 
 def opened(found: dict[str, Any]) -> Any:
     """The other way round."""
     if "problems" in found:
-        kind = A2AError if found["code"] == A2AError.exit_code else RunFailed
-        raise kind([Problem(message, hint=hint) for message, hint in found["problems"]])
+        raise error_of(found)
     return found["value"]

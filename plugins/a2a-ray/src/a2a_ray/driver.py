@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from a2a_core.errors import A2AError, Problem, RunFailed
+from a2a_core import heartbeat
+from a2a_core.errors import A2AError, RunFailed
 
 if TYPE_CHECKING:
     from a2a_core import BackendConfig
@@ -126,17 +126,14 @@ def fit(run: Run, backend: Any, asked: Shape, cpus: float) -> None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        judge(reports, asked.workers)
+        judge(run.folder, asked.workers)
         first = next(iter(str(error).strip().splitlines()), "a worker died")
         raise RunFailed(f"Ray Train gave up: {first}", hint=f"its logs: {run.folder / 'logs'}") from error
-    judge(reports, asked.workers)
+    judge(run.folder, asked.workers)
 
 
-def judge(reports: Path, ranks: int) -> None:
-    """Raise what a rank said of its end."""
-    for rank in range(ranks):
-        path = reports / f"{rank}.json"
-        ended = json.loads(path.read_text()) if path.is_file() else {}
-        if ended.get("problems"):
-            kind = A2AError if ended["exit_code"] == A2AError.exit_code else RunFailed
-            raise kind([Problem(each["message"], hint=each["hint"]) for each in ended["problems"]])
+def judge(folder: Path, ranks: int) -> None:
+    """Raise what a rank said of its end: one that knows what went wrong, before one that missed it."""
+    wrong = [found for rank in range(ranks) if (found := heartbeat.report(folder, rank)).get("problems")]
+    for found in sorted(wrong, key=lambda each: bool(each.get("lost"))):
+        raise heartbeat.error_of(found)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from a2a_core import training
+from a2a_core import heartbeat, training
 from a2a_core.errors import A2AError
 from a2a_core.recipe import load_recipe
 from a2a_core.reporter import Silent
-from a2a_core.runs import Run, write
+from a2a_core.runs import Run
 
 
 class Lines(Silent):
@@ -48,16 +47,15 @@ def work(config: Mapping[str, str]) -> None:
 
     A mistake of the user's is left in `ranks/<rank>.json` and not raised: starting again would not mend it.
     """
-    run = Run(Path(config["run"]))
-    ended: dict[str, Any] = {"exit_code": 0}
+    run, rank = Run(Path(config["run"])), int(os.environ["RANK"])
+    heartbeat.take_back(run.folder, rank)
     try:
         loaded = load_recipe(run.recipe, None, environ={})
         shows = Lines() if training.main_rank() else Silent()
         training.work(loaded, run, shows, resume=run.newest_checkpoint() is not None)
     except A2AError as error:
-        problems = [{"message": problem.message, "hint": problem.hint} for problem in error.problems]
-        ended = {"exit_code": error.exit_code, "problems": problems}
+        heartbeat.leave_word(run.folder, rank, error)
         if error.exit_code != A2AError.exit_code:
             raise
-    finally:
-        write(run.folder / "ranks" / f"{os.environ['RANK']}.json", json.dumps(ended))
+    else:
+        heartbeat.leave_word(run.folder, rank)
