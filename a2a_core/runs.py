@@ -223,8 +223,17 @@ def release(folder: Path) -> None:
     """Give it back."""
     lock = HELD.pop(folder.resolve(), None)
     if lock is not None:
-        fcntl.flock(lock, fcntl.LOCK_UN)  # for children that were forked with it, too
         os.close(lock)
+
+
+def disown() -> None:
+    """A process that was forked, such as a data loader's worker, works on nothing: it may outlive the one that does."""
+    for lock in HELD.values():
+        os.close(lock)
+    HELD.clear()
+
+
+os.register_at_fork(after_in_child=disown)
 
 
 def held(folder: Path) -> bool:

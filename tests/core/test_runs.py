@@ -84,6 +84,15 @@ def test_two_processes_never_work_on_one_run(tmp_path: Path) -> None:
     assert run.state["pid"] == os.getpid()
 
 
+def test_a_killed_process_holds_no_run_by_the_workers_that_outlive_it(tmp_path: Path) -> None:
+    with elsewhere(tmp_path / "run", "create(folder).begin(); os.fork()") as process:  # both wait for a line
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+        process.wait()
+        assert Run(tmp_path / "run").status == "killed"
+
+
 def test_a_folder_that_another_process_has_just_taken_is_left_alone(tmp_path: Path) -> None:
     with elsewhere(tmp_path / "run", "create(folder)"), pytest.raises(A2AError, match="another process works on"):
         create(tmp_path / "run")
