@@ -117,6 +117,14 @@ def test_a_place_where_nobody_answers() -> None:
             reached("localhost", port, 0.5)
 
 
+def test_a_place_where_something_else_is_silent() -> None:
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        with pytest.raises(RankLost, match=r"within 0.5 s(.|\n)*the port is taken, by something else"):
+            reached("localhost", other.getsockname()[1], 0.5)
+
+
 def test_a_store_that_went_away() -> None:
     mine = held("localhost", 0, 5.0)
     meeting = Meeting(reached("localhost", mine.port, 5.0), "there:1", "rank", 1, 2, 5.0)

@@ -7,9 +7,11 @@ import os
 import socket
 import sys
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from a2a_accelerate.meeting import OFTEN, Meeting
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What a launcher sets for each rank."""
+GRACE = 1.0
+"""Seconds for torch to find out by itself that time is up."""
 
 
 def of_ranks(timeout: float) -> Meeting:
@@ -99,14 +103,12 @@ def held(host: str, port: int, timeout: float) -> Store:
 
 def reached(host: str, port: int, timeout: float) -> Store:
     """Another's store; RankLost when nobody answers."""
-    from torch.distributed import TCPStore
-
     until = time.monotonic() + timeout
     while True:
         left = max(0.1, until - time.monotonic())
         try:  # torch itself waits where no Ctrl-C comes through, and prints pages of C++
             socket.create_connection((host, port), min(5.0, left)).close()
-            store = TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=max(1.0, left)))
+            store = connected(host, port, max(1.0, left))
         except (OSError, RuntimeError) as error:
             if time.monotonic() > until:
                 hint = f"that machine has to run, and be reached under this name ({first_line(error)})"
@@ -115,6 +117,25 @@ def reached(host: str, port: int, timeout: float) -> Store:
             continue
         store.set_timeout(timedelta(seconds=max(60.0, timeout)))
         return store
+
+
+def connected(host: str, port: int, seconds: float) -> Store:
+    """A store that answers; TimeoutError where something else has the port and is silent, for which torch waits for ever."""
+    from torch.distributed import TCPStore
+
+    found: Future[Store] = Future()
+
+    def connect() -> None:
+        try:
+            found.set_result(TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=seconds)))
+        except RuntimeError as error:
+            found.set_exception(error)
+
+    Thread(target=connect, daemon=True).start()
+    try:
+        return found.result(seconds + GRACE)
+    except TimeoutError as error:
+        raise TimeoutError("the port is taken, by something else") from error
 
 
 def tell(text: str) -> None:
