@@ -27,6 +27,8 @@ def test_single_refuses_to_be_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(A2AError, match="started as 2 ranks"):
         SingleBackend().setup()
+    with pytest.raises(A2AError, match="started as 2 ranks"):  # and before any of them has made a folder
+        SingleBackend().agree("run", lambda: pytest.fail("it was chosen"))
 
 
 def test_single_is_what_runs() -> None:

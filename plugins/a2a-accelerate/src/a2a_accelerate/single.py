@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
 
 from a2a_core import A2AError, BackendConfig, RunFailed, option
+
+T = TypeVar("T")
 
 
 class SingleBackend(BackendConfig):
@@ -16,11 +18,14 @@ class SingleBackend(BackendConfig):
     device: Literal["auto", "cpu", "cuda"] = option("where to compute; `auto`: the GPU where there is one", default="auto")
     threads: int = option("CPU threads of torch (0: torch's own choice)", default=0, ge=0)
 
+    def agree(self, what: str, choose: Callable[[], T], about: str = "") -> T:
+        """See BackendConfig.agree."""
+        alone()
+        return super().agree(what, choose, about)
+
     def setup(self) -> None:
         """See BackendConfig.setup."""
-        ranks = int(os.environ.get("WORLD_SIZE", "1"))
-        if ranks > 1:
-            raise A2AError(f"backend `single` was started as {ranks} ranks", hint='set `backend.use = "ddp"`')
+        alone()
         prepare(self.device, self.threads)
 
     def arguments(self) -> Mapping[str, Any]:
@@ -30,6 +35,13 @@ class SingleBackend(BackendConfig):
     def verify(self, state: Mapping[str, Any]) -> None:
         """See BackendConfig.verify."""
         compare(state, {"world_size": 1, "distributed_type": "NO", "device": "cpu" if on_cpu(self.device) else "cuda"})
+
+
+def alone() -> None:
+    """A2AError where a launcher started several of this process: each would train by itself, in one folder."""
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks > 1:
+        raise A2AError(f"backend `single` was started as {ranks} ranks", hint='set `backend.use = "ddp"`')
 
 
 def on_cpu(device: str) -> bool:
