@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 import torch.distributed as dist
 
+from a2a_core import ranks
 from a2a_core.data import BadRow
 from a2a_core.errors import A2AError
 from a2a_core.structures import Batch
@@ -94,20 +95,12 @@ def evaluate(
                 metric.update(output.outputs[head], targets.get(head, {}))
             on_batch()
     model.train(training)
-    if dist.is_available() and dist.is_initialized():
+    if ranks.together():
         dist.all_reduce(totals)
         dist.all_reduce(counts)
         merge_over_ranks(metrics)
-    return agreed({**losses(model, names, totals, counts), **named(metrics)})
-
-
-def agreed(values: dict[str, Any]) -> dict[str, Any]:
-    """The first rank's: sums of floats in another order could differ, and ranks decide by them when to stop."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return values
-    shared = [values]
-    dist.broadcast_object_list(shared, src=0)
-    return shared[0]
+    # sums of floats in another order could differ, and ranks decide by them when to stop
+    return ranks.first({**losses(model, names, totals, counts), **named(metrics)})
 
 
 def losses(model: A2AModel, names: list[str], totals: torch.Tensor, counts: torch.Tensor) -> dict[str, float]:
@@ -126,10 +119,8 @@ def losses(model: A2AModel, names: list[str], totals: torch.Tensor, counts: torc
 def merge_over_ranks(metrics: Metrics) -> None:
     """Give every rank every rank's state."""
     for _, metric in metrics.values():
-        states: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(states, metric.state())
-        for rank, state in enumerate(states):
-            if rank != dist.get_rank():
+        for rank, state in enumerate(ranks.gathered(metric.state())):
+            if rank != ranks.rank():
                 metric.merge(state)
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from a2a_core.data import Collate, Streamed, leave_interrupts
 from a2a_core.errors import A2AError
-from a2a_core.features.ranks import gathered
+from a2a_core.ranks import gathered
 from a2a_core.structures import BadRow, Batch, Row
 
 MOST_TOGETHER = 16

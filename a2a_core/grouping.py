@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader, Dataset
 
+from a2a_core import ranks
 from a2a_core.data import BadRow, Collate, Prepared, leave_interrupts
 from a2a_core.errors import A2AError
-from a2a_core.features import ranks
 from a2a_core.runs import explained
 
 if TYPE_CHECKING:

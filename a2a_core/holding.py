@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from a2a_core.errors import RunFailed
+from a2a_core.ranks import first_rank as first_rank
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 Named = TypeVar("Named")
 Shapes = Mapping[str, tuple[torch.Size, torch.dtype]]
 """Of saved tensors, by name."""
-
-
-def first_rank() -> bool:
-    """Whether this process is the one that writes."""
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 class Holding:

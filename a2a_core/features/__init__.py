@@ -2,8 +2,8 @@
 
 `cache` decides which encoders, and does all of it for a job: `content` is what tells one medium from another, `identity` one
 encoder from another; `store` keeps an encoder's shards, each a file (`shard`), in the cache folder (`places`), one writer at
-a time (`lock`); `fill` computes what is missing; `table` gives features as the items of rows; `ranks` is what ranks tell one
-another. See docs/decisions/0009. Importing this imports no torch.
+a time (`lock`); `fill` computes what is missing; `table` gives features as the items of rows. See docs/decisions/0009.
+Importing this imports no torch.
 """
 
 from __future__ import annotations

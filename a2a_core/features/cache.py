@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from a2a_core import ranks
 from a2a_core.components import EncoderConfig
 from a2a_core.data import Prepared, collator, given, media_of
 from a2a_core.errors import A2AError, Problem, RunFailed
-from a2a_core.features import Unusable, places, ranks
+from a2a_core.features import Unusable, places
 from a2a_core.features.content import Contents, key_of
 from a2a_core.features.fill import Filling, Groups, Wanted
 from a2a_core.features.identity import arithmetic, encoder_key
@@ -124,7 +125,7 @@ class EncoderCache:
     def prepared(self) -> tuple[dict[str, FeatureTable], FeatureProcessor]:
         """A table for each split, and what pads their items; every rank calls it. Unusable says why not."""
         adapters, how = self.job.model.parts.adapters, arithmetic(self.device, self.autocast)
-        name = ranks.agreed(lambda: encoder_key(self.config, self.module, adapters, how))
+        name = ranks.agreed(lambda: encoder_key(self.config, self.module, adapters, how), Unusable)
         if len(set(ranks.gathered(name))) > 1:
             raise Unusable("ranks have different weights of it")
         keys = {split: self.keys(split, data) for split, data in indexed(self.job).items()}
@@ -172,7 +173,7 @@ class EncoderCache:
             return found
 
         every: list[tuple[bytes | None, ...]] = [()] * length
-        for place, part in enumerate(ranks.gathered(ranks.agreed(mine))):
+        for place, part in enumerate(ranks.gathered(ranks.agreed(mine, Unusable))):
             every[place::several] = part
         return every
 
@@ -185,10 +186,10 @@ class EncoderCache:
             except OSError as error:
                 raise unwritten(error, places.folder()) from error
 
-        if ranks.first(ranks.agreed(lambda: taken(0.0))):
+        if ranks.first(ranks.agreed(lambda: taken(0.0), Unusable)):
             return
         self.job.reporter.note(f"another run computes the features of encoder `{self.key}`: waiting for it")
-        while not ranks.first(ranks.agreed(lambda: taken(PATIENCE))):
+        while not ranks.first(ranks.agreed(lambda: taken(PATIENCE), Unusable)):
             pass
 
     def completed(self, store: Store, keys: Keys) -> dict[bytes, Place]:
@@ -200,8 +201,8 @@ class EncoderCache:
         missing = {each.key for each in media} - found.keys()
         store.keep(found.values())
         if missing:
-            ranks.agreed(lambda: self.fill(store, media, missing))
-            computed = ranks.agreed(lambda: store.find(missing, mine=True))
+            ranks.agreed(lambda: self.fill(store, media, missing), Unusable)
+            computed = ranks.agreed(lambda: store.find(missing, mine=True), Unusable)
             store.keep(computed.values())
             found |= computed
         ranks.gathered(None)  # until every rank has opened its shards, none of them may go
@@ -211,8 +212,8 @@ class EncoderCache:
 
     def checked(self, store: Store, keys: Sequence[bytes]) -> dict[bytes, Place]:
         """What is there and as it was written; ranks share the reading, and the first one tells what is not."""
-        found = ranks.agreed(lambda: store.find(keys))
-        bad = ranks.agreed(lambda: self.altered(found))
+        found = ranks.agreed(lambda: store.find(keys), Unusable)
+        bad = ranks.agreed(lambda: self.altered(found), Unusable)
         altered = {key for part in ranks.gathered(bad) for key in part}
         if altered:
             self.job.reporter.note(

@@ -6,9 +6,9 @@ from typing import Any, cast
 import pytest
 import torch
 
-from a2a_core import A2AError, Item, RunFailed
+from a2a_core import A2AError, Item, RunFailed, ranks
 from a2a_core.data import BadRow, Batches, load
-from a2a_core.features import VALUES, cache, fill, places, ranks
+from a2a_core.features import VALUES, cache, fill, places
 from a2a_core.job import Job
 
 CPU = torch.device("cpu")

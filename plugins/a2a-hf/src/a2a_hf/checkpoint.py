@@ -28,8 +28,8 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers.trainer_callback import ExportableState
 
 from a2a_core import RunFailed, manifest
-from a2a_core.features.ranks import agreed, gathered, together
 from a2a_core.holding import Shapes
+from a2a_core.ranks import agreed, gathered, together
 from a2a_core.runs import explained
 from a2a_hf.keeping import rotate
 

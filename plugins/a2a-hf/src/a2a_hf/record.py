@@ -14,15 +14,11 @@ from transformers import TrainingArguments
 
 from a2a_core import A2AError, Problem, Row
 from a2a_core.data import BadRow
+from a2a_core.ranks import gathered
 from a2a_core.reasons import Tally, problems
 from a2a_core.reporter import Reporter
 from a2a_core.runs import Run, parsed
 from a2a_core.streams import JUDGED_OVER
-
-
-def distributed() -> bool:
-    """More than one rank."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class Record:
@@ -120,10 +116,7 @@ class Quarantine:
 
     def add(self, split: str, bad: list[BadRow]) -> None:
         """Called on every rank alike; A2AError when the split has more than the limit."""
-        if distributed():
-            every: list[list[BadRow]] = [[] for _ in range(dist.get_world_size())]
-            dist.all_gather_object(every, bad)
-            bad = [row for rows in every for row in rows]
+        bad = [row for rows in gathered(bad) for row in rows]
         new = {each.row.place: each for each in bad if each.row.place not in self.places[split] | self.left_out[split]}
         for row, reason, kind in new.values() if self.main else ():
             record = {"split": split, "place": row.place, "id": row.id, "reason": reason, "row": dict(row.fields)}

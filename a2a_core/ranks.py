@@ -1,4 +1,4 @@
-"""What ranks tell one another while they prepare: alone, a process is the only rank."""
+"""What ranks tell one another: alone, a process is the only one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from a2a_core.errors import RunFailed
-from a2a_core.features import Unusable
 
 T = TypeVar("T")
 
@@ -21,6 +20,11 @@ def together() -> bool:
 def rank() -> int:
     """This one's number."""
     return dist.get_rank() if together() else 0
+
+
+def first_rank() -> bool:
+    """Whether this process is the one that writes."""
+    return rank() == 0
 
 
 def ranks() -> int:
@@ -42,23 +46,24 @@ def first(value: T) -> T:
     return gathered(value)[0]
 
 
-def agreed(action: Callable[[], T]) -> T:
+def agreed(action: Callable[[], T], alike: type[Exception] | tuple[()] = ()) -> T:
     """Do it on every rank; where one fails, none goes on to wait for it.
 
-    Unusable is the same on all. Of anything else, the rank that failed raises it, and the others RunFailed.
+    What is `alike` is raised on all of them. Of anything else, the rank that failed raises it, and the others RunFailed.
     """
     problem, value = None, None
     try:
         value = action()
     except Exception as error:  # whatever it is, the others wait for this rank's word
         problem = error
-    told = gathered(problem if isinstance(problem, (Unusable, type(None))) else f"{type(problem).__name__}: {problem}")
-    if problem is not None and not isinstance(problem, Unusable):
+    passed = problem is None or isinstance(problem, alike)
+    told = gathered(problem if passed else f"{type(problem).__name__}: {problem}")
+    if problem is not None and not passed:
         raise problem
     for place, each in enumerate(told):
         if isinstance(each, str):
             raise RunFailed(f"rank {place} failed: {each}")
     for each in told:
-        if isinstance(each, Unusable):
+        if isinstance(each, Exception):
             raise each
     return value  # type: ignore[return-value]
