@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import math
 import os
@@ -21,6 +20,7 @@ import attrs
 
 from a2a_core import manifest
 from a2a_core.errors import A2AError, RunFailed, suggest
+from a2a_core.features.lock import locked
 
 LOCK = ".lock"
 UNFINISHED = frozenset({"killed", "interrupted", "preempted", "failed"})
@@ -211,8 +211,9 @@ def hold(folder: Path) -> None:
     if folder.resolve() in HELD:
         return
     with explained(folder):
-        lock = locked(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644))
-    if lock is None:
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    if locked(lock) is False:
+        os.close(lock)
         state = Run(folder).state
         who = f" (process {state['pid']} on {state.get('host')})" if state.get("pid") else ""
         raise A2AError(f"another process works on {folder}{who}", hint="wait for it, or end it first")
@@ -237,24 +238,15 @@ os.register_at_fork(after_in_child=disown)
 
 
 def held(folder: Path) -> bool:
-    """Whether some process works on a run."""
+    """Whether some process works on a run, be it this one; nobody can tell on a file system without locks."""
     try:
-        lock = locked(os.open(folder / LOCK, os.O_RDONLY))
+        lock = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:
         return False  # nobody has ever held it
-    if lock is not None:
-        os.close(lock)
-    return lock is None
-
-
-def locked(lock: int) -> int | None:
-    """An open lock, taken; None, and closed, when somebody has it."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return locked(lock) is False
+    finally:
         os.close(lock)
-        return None
-    return lock
 
 
 OURS = re.compile(

@@ -16,7 +16,7 @@ from a2a_core import heartbeat
 from a2a_core.errors import A2AError, RunFailed
 from a2a_core.mistakes import placed
 from a2a_core.recipe import fill
-from a2a_core.runs import Run, now, release, step_of, write
+from a2a_core.runs import Run, held, now, release, step_of, write
 
 if TYPE_CHECKING:
     from a2a_core.job import Result
@@ -71,6 +71,8 @@ def train(loaded: Loaded, run: Run, reporter: Reporter, command: Sequence[str], 
     backend = loaded.recipe.backend
     if main_rank():
         run.begin()
+        if not held(run.folder):
+            reporter.note(f"the file system of {run.folder} has no locks: nobody else is kept from working on this run")
     if backend.joined():
         resume = resume or started_again()
         return recorded(run, lambda: work(loaded, run, reporter, resume), new=not resume)

@@ -1,5 +1,7 @@
 """What a run that goes on takes from its recipe, where that is another now."""
 
+import errno
+import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -8,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import torch
-from toy_runs import Recipe, fit, history, weights
+from toy_runs import Recipe, Stopper, fit, history, weights
 
 from a2a_core import RunFailed
 from a2a_core.reporter import Silent
@@ -63,6 +65,17 @@ def test_whoever_wants_the_machine_back_may_say_so_again(recipe: Recipe, tmp_pat
     result, run = fit(path, run.folder, resume=True)
     assert result.status == "done"
     assert torch.equal(weights(never), weights(run))
+
+
+def test_a_file_system_without_locks_is_told_of(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: int) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    notes = Stopper()
+    result, run = fit(recipe(), tmp_path / "run", reporter=notes)
+    assert result.status == run.status == "done"
+    assert f"the file system of {run.folder} has no locks: nobody else is kept from working on this run" in notes.notes
 
 
 def test_the_user_has_the_last_word(recipe: Recipe, tmp_path: Path) -> None:
