@@ -102,16 +102,16 @@ class Checkpoints:
         engine, holding = self.engine, self.engine.holding
         held = holding.state()
         state: dict[str, Tensor] = {f"{OPTIMIZER}{name}": each for name, each in held.items() if isinstance(each, Tensor)}
-        plain = {name: each for name, each in held.items() if not isinstance(each, Tensor)}
+        every = gathered({name: each for name, each in held.items() if not isinstance(each, Tensor)})
+        plain = {name: each for several in every for name, each in several.items()}
         whole: dict[str, Tensor] = {}
         if holding.sharded:
             state |= {f"{WEIGHTS}{name}": each for name, each in untied(engine, engine.job.model.state_dict()).items()}
         else:
             whole = {name: each.clone() for name, each in untied(engine, holding.weights()).items()}
         tensors = whole | state
-        if together():
-            every = gathered({name: outline(each) for name, each in tensors.items()})
-            tensors = {name: each for several in every for name, each in several.items()}
+        outlines = gathered({name: outline(each) for name, each in tensors.items()})
+        tensors = {name: each for several in outlines for name, each in several.items()}
         written = self.shards(state, partial / "state") if any(gathered(bool(state))) else None
 
         def finish() -> None:
