@@ -52,9 +52,9 @@ def settled(path: Path) -> dict[str, Any]:
         return {"bytes": os.fstat(file.fileno()).st_size, "sha256": file_digest(file, "sha256").hexdigest()}
 
 
-def sync(folder: Path) -> None:
-    """A folder's own entries, to the disk: a rename is none before."""
-    opened = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """A file's bytes, or a folder's own entries, to the disk: a rename is none before."""
+    opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
     finally:

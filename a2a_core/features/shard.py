@@ -15,6 +15,7 @@ from torch import Tensor
 from xxhash import xxh3_64
 
 from a2a_core.features.places import PARTIAL, Damaged, header
+from a2a_core.manifest import sync
 
 NOTHING = -1
 """The length of a medium that holds nothing for the encoder (its processor gave None)."""
@@ -62,20 +63,11 @@ def write_shard(path: Path, entries: Sequence[Entry], about: Mapping[str, Any]) 
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         save_file(tensors, partial, {"about": text, "index": index_checksum(text, tensors)})
-        to_disk(partial)
+        sync(partial)
         partial.replace(path)
-        to_disk(path.parent)
+        sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def to_disk(path: Path) -> None:
-    """A file's bytes, or a folder's names."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def index_checksum(about: str, tensors: Mapping[str, Tensor]) -> str:

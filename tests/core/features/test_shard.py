@@ -95,7 +95,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def fails(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shard, "to_disk", fails)
+    monkeypatch.setattr(shard, "sync", fails)
     with pytest.raises(OSError, match="No space left"):
         write_shard(tmp_path / "x.safetensors", [entry(1, 2)], {})
     assert list(tmp_path.iterdir()) == []
