@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
@@ -127,6 +127,8 @@ class Component(Options):
 
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
+    others: ClassVar[Mapping[str, str]] = {}
+    """Keys that people look for here and that other components have: what to do about each."""
 
     @classmethod
     def tiny(cls, folder: Path) -> Self:

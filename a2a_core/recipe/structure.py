@@ -285,7 +285,8 @@ class Structurer:
             names = [field.name for field in attrs.fields(cls)]
             where = f"a2a plugins show {cls.name}" if issubclass(cls, Component) else "a2a recipe schema"
             for name in [name for name in node.value if name in error.extra_fields][: MOST + 1]:
-                yield Problem(f"unknown key `{name}` for {self.title(cls, node)}", node[name].key, suggest(name, names, where))
+                hint = getattr(cls, "others", {}).get(name) or suggest(name, names, where)
+                yield Problem(f"unknown key `{name}` for {self.title(cls, node)}", node[name].key, hint)
         elif isinstance(error, KeyError) and error.args[0] in (missing := self.missing(cls, node)):
             yield self.lacking(cls, node, error.args[0], missing[error.args[0]])
         elif getattr(error, "__notes__", None):

@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from a2a_accelerate.ddp import DdpBackend
 from a2a_accelerate.single import SingleBackend
 from a2a_core import A2AError, RunFailed
+from a2a_core.recipe import load_recipe
 from a2a_core.structures import Plan
 from a2a_core.testing import suite
 
@@ -21,6 +23,12 @@ def test_a_gpu_that_is_not_there_is_an_error(backend: SingleBackend | DdpBackend
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(A2AError, match="torch sees no GPU"):
         backend.setup()
+
+
+def test_who_asks_one_process_for_several_is_told_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('[backend]\nuse = "single"\nprocesses = 2\n')
+    with pytest.raises(A2AError, match='unknown key `processes`[^$]*set `backend.use = "ddp"`'):
+        load_recipe(tmp_path / "recipe.toml", None)
 
 
 def test_single_refuses_to_be_several(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,14 @@ from typing import Any, Literal, TypeVar
 from a2a_core import A2AError, BackendConfig, RunFailed, option
 
 T = TypeVar("T")
+SEVERAL = 'one process has none: set `backend.use = "ddp"`, or another backend with several'
 
 
 class SingleBackend(BackendConfig):
     """This process, on one device."""
 
     name = "single"
+    others = dict.fromkeys(("processes", "nodes", "rendezvous", "max_restarts"), SEVERAL)
     device: Literal["auto", "cpu", "cuda"] = option("where to compute; `auto`: the GPU where there is one", default="auto")
     threads: int = option("CPU threads of torch (0: torch's own choice)", default=0, ge=0)
 

@@ -179,6 +179,8 @@ class Watch(TrainerCallback):
             }
         )
         engine.verify_precision()
+        if args.world_size > 1:
+            self.job.reporter.note(f"{args.world_size} ranks, by `{self.job.recipe.backend.name}`")
         self.job.reporter.start(state.max_steps, state.global_step, self.trainable, self.total)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
