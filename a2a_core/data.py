@@ -159,7 +159,14 @@ def media_of(row: Row, medium: Medium) -> Sequence[Any]:
 
 def given(row: Row, medium: Medium, raw: Any) -> Any:
     """What the processor is given of a medium; ValueError where the row names no stretch of it."""
-    return segment(row, medium, row.root / raw if medium.file and isinstance(raw, str) else raw)
+    return segment(row, medium, file_of(row, raw) if medium.file and isinstance(raw, str) else raw)
+
+
+def file_of(row: Row, name: str) -> Path:
+    """Where a medium's file lies; ValueError where a row of another machine names one of this machine."""
+    if Path(name).is_absolute() and not row.root.is_dir():
+        raise ValueError(f"the row comes from {row.root}, and may not name a file of this machine: {name}")
+    return row.root / name
 
 
 def segment(row: Row, medium: Medium, raw: Any) -> Any:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from a2a_core import A2AError, Row
 from a2a_core.builtin.pad import PadCollator
-from a2a_core.data import BadRow, Batches, Collate, absent, collator, load, prepare
+from a2a_core.data import BadRow, Batches, Collate, absent, collator, file_of, load, prepare
 from a2a_core.inference import Lines
 from a2a_core.recipe import Parts
 
@@ -173,6 +173,15 @@ def test_a_missing_file_is_named(toy_parts: Callable[..., Parts], tmp_path: Path
     bad = data[0]
     assert isinstance(bad, BadRow)
     assert bad.reason == f"field `left`: there is no file {tmp_path / 'gone.png'}"
+
+
+def test_a_row_of_another_machine_names_no_file_of_this_one(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("mine")
+    here, away = (Row({}, "1", root, "shard:1") for root in (tmp_path, Path("/host/data")))
+    assert file_of(here, "secret") == file_of(here, str(tmp_path / "secret")) == tmp_path / "secret"
+    assert file_of(away, "picture.png") == Path("/host/data/picture.png")
+    with pytest.raises(ValueError, match="may not name a file of this machine"):
+        file_of(away, str(tmp_path / "secret"))
 
 
 def test_a_modality_that_no_row_has_is_found(toy_parts: Callable[..., Parts]) -> None:
