@@ -12,7 +12,7 @@ import torch
 
 from a2a_core import ranks
 from a2a_core.components import EncoderConfig
-from a2a_core.data import Prepared, collator, given, media_of
+from a2a_core.data import Prepared, collator
 from a2a_core.errors import A2AError, Problem, RunFailed
 from a2a_core.features import Unusable, places
 from a2a_core.features.content import Contents, key_of
@@ -20,6 +20,7 @@ from a2a_core.features.fill import Filling, Groups, Wanted
 from a2a_core.features.identity import arithmetic, encoder_key
 from a2a_core.features.store import Place, Store, unwritten
 from a2a_core.features.table import FeatureProcessor, FeatureTable, replaced
+from a2a_core.media import given, media_of
 from a2a_core.options import defined_by
 from a2a_core.plugins import owners
 from a2a_core.recipe.writing import qualified

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from a2a_core.data import leave_interrupts, media_of
+from a2a_core.data import leave_interrupts
 from a2a_core.evaluate import moved
 from a2a_core.features import Unusable
 from a2a_core.features.shard import NOTHING, Entry
 from a2a_core.features.store import Store
+from a2a_core.media import media_of
 from a2a_core.structures import Item, Tokens
 
 if TYPE_CHECKING:

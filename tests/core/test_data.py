@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from a2a_core import A2AError, Row
 from a2a_core.builtin.pad import PadCollator
-from a2a_core.data import BadRow, Batches, Collate, absent, collator, file_of, load, prepare
+from a2a_core.data import BadRow, Batches, Collate, absent, collator, load, prepare
 from a2a_core.inference import Lines
+from a2a_core.media import file_of
 from a2a_core.recipe import Parts
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2a_core import Row, Segment
-from a2a_core.data import Medium, segment
+from a2a_core.media import Medium, segment
 from a2a_core.structures import ROUNDED
 
 RECORDING = Medium("video", True, None, "start", "end")  # type: ignore[arg-type]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from a2a_core.data import BadRow, Prepared, media_of, medium
+from a2a_core.data import BadRow, Prepared, medium
 from a2a_core.errors import A2AError, suggest
 from a2a_core.inference import Lines, Trained, as_from
+from a2a_core.media import media_of
 from a2a_core.structures import Item, Row
 from a2a_retrieval.beir import BeirSource
 from a2a_retrieval.beir_rows import passage, text
