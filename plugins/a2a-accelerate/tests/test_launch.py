@@ -37,6 +37,7 @@ def test_ranks_run_beside_one_another(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "run" / "ranks").iterdir()} == {"0.json", "1.json"}
     assert '"world": "2"' in (tmp_path / "run" / "ranks" / "1.json").read_text()
     assert '"threads": "1"' in (tmp_path / "run" / "ranks" / "1.json").read_text()
+    assert "TORCH_DISABLE_SHARE_RDZV_TCP_STORE" not in os.environ, "what other launchers of this process would go by"
 
 
 @pytest.mark.parametrize(("code", "kind"), [(2, A2AError), (1, RunFailed)])

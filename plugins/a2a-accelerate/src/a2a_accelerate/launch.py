@@ -41,6 +41,13 @@ AT_ONCE = 30
 """Seconds that ranks have to end after a second signal."""
 
 
+SURROUNDINGS = {
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # each attempt has a new store: old addresses lead nowhere
+    "TORCHELASTIC_SIGNALS_TO_HANDLE": "",  # `forwarded` does
+}
+"""What torch's agent, and its ranks after it, find in the environment."""
+
+
 def launch(backend: RanksBackend, command: Sequence[str], folder: Path) -> None:
     """Run `command` as this machine's ranks of a run. Each leaves `ranks/<rank>.json` in `folder`; logs go to `logs/`."""
     ranks, machines = backend.ranks(), backend.machines()
@@ -49,9 +56,6 @@ def launch(backend: RanksBackend, command: Sequence[str], folder: Path) -> None:
     if main_rank():  # with several machines, none has ranks before all agents have met
         shutil.rmtree(reports, ignore_errors=True)
         reports.mkdir(parents=True)
-    os.environ["OMP_NUM_THREADS"] = str(backend.threads)
-    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # each attempt has a new store: old addresses lead nowhere
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ""  # `forwarded` does
     silence("torch.distributed.elastic")  # what the ranks report is clearer
     handler = DynamicRendezvousHandler.from_backend(
         folder.name,
@@ -74,13 +78,28 @@ def launch(backend: RanksBackend, command: Sequence[str], folder: Path) -> None:
     logs = DefaultLogsSpecs(str(folder / "logs"), redirects=dict.fromkeys(range(1, ranks), Std.ALL))
     agent = LocalElasticAgent(spec, logs, exit_barrier_timeout=1, shutdown_timeout=AT_ONCE)
     ended = Ended(folder, backend.max_restarts, backend.rendezvous)
-    with forwarded(agent, reports / STOPPING, ended):
+    with surrounded(OMP_NUM_THREADS=str(backend.threads), **SURROUNDINGS), forwarded(agent, reports / STOPPING, ended):
         run(agent, ended)
         if machines:  # the store has to last for as long as another machine's agent asks it
             with suppress(SignalException):
                 machines.leave(SOON if ended.failures or ended.alone else backend.timeout)
     handler.shutdown()
     judge(ended)
+
+
+@contextmanager
+def surrounded(**values: str) -> Iterator[None]:
+    """The environment, changed; behind it nothing else of this process is to meet other ways."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ |= values
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def silence(package: str) -> None:
