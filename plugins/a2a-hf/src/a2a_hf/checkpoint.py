@@ -36,9 +36,8 @@ from a2a_hf.keeping import rotate
 if TYPE_CHECKING:
     from a2a_hf.engine import Engine
 
-warnings.filterwarnings(
-    "ignore", "torch.distributed is disabled"
-)  # a process alone saves and loads by itself, in a thread, too
+# a process alone saves and loads by itself: torch warns of it in the thread that writes, too
+warnings.filterwarnings("ignore", "torch.distributed is disabled")
 WEIGHTS, OPTIMIZER = "model.", "optimizer."
 """What names begin with in `state/`."""
 
