@@ -10,10 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def world_size() -> int:
-    """How many ranks there are."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+from a2a_core.ranks import together
 
 
 def one_behind_the_other(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -33,7 +30,7 @@ def all_rows(*tensors: Tensor) -> tuple[tuple[Tensor, ...], int]:
     Ranks may have different numbers of rows, and other dimensions: the smaller are padded with zeros, or false. What another
     rank's loss owes to this rank's rows comes back as their gradient. All ranks must call it.
     """
-    if world_size() == 1:
+    if not together():
         return tensors, 0
     sizes = torch.tensor([size for tensor in tensors for size in tensor.shape], device=tensors[0].device)
     dist.all_reduce(sizes, dist.ReduceOp.MAX)

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from a2a_contrastive.align_model import present
 from a2a_core.errors import A2AError
-from a2a_core.gathering import all_rows, world_size
+from a2a_core.gathering import all_rows
+from a2a_core.ranks import together
 
 LONELY = 100
 """Steps in a row without two pairs: no chance any more."""
@@ -41,7 +42,7 @@ class Contrastive(nn.Module):
 
     def watch(self, pairs: int) -> None:
         """A2AError where no step of this only rank has anything to compare."""
-        if not self.training or world_size() > 1:
+        if not self.training or together():
             return
         self.lonely = 0 if pairs > 1 else self.lonely + 1
         if self.lonely == LONELY:

@@ -19,8 +19,9 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from a2a_core import Batch
 from a2a_core.evaluate import moved
-from a2a_core.gathering import one_behind_the_other, world_size
+from a2a_core.gathering import one_behind_the_other
 from a2a_core.model import A2AModel
+from a2a_core.ranks import together
 from a2a_core.structures import Output
 from a2a_hf.random_state import RandomState
 
@@ -89,7 +90,7 @@ class GradientCache:
         """The first pass: each chunk's random state beforehand, and what losses over the step read of it."""
         states, leaves = [], []
         # data parallelism exchanges buckets, then buffers, in a step's first pass: in this order where that has gradients
-        exchanging = world_size() > 1
+        exchanging = together()
         with statistics_kept(self.model), self.quiet(wrapped, True):
             for place, chunk in enumerate(chunks):
                 states.append(RandomState.here(self.accelerator.device))

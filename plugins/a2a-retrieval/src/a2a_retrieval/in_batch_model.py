@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from a2a_core.errors import A2AError
-from a2a_core.gathering import world_size
+from a2a_core.ranks import together
 from a2a_retrieval.own_documents import offered
 
 LONELY = 100
@@ -37,7 +37,7 @@ class InBatch(nn.Module):
 
     def watch(self) -> None:
         """A2AError where no step of this only rank has anything to compare; called where a step's rows are."""
-        if self.pairs is None or not self.training or world_size() > 1:
+        if self.pairs is None or not self.training or together():
             return
         self.lonely = 0 if self.pairs > 1 else self.lonely + 1
         self.pairs = None
