@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Thread
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, overload
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from a2a_core.components import Rows
     from a2a_core.recipe import Parts
 
+R = TypeVar("R")
 BLANK = Sample(Row({}, "", Path(), ""), {}, {})
 
 
@@ -41,20 +43,21 @@ class Features(Protocol):
         """A row's; None where one of its media could not be read."""
 
 
-class Processed:
-    """How rows become samples; unless `bare` ones are welcome, each needs something for an encoder.
+class Processed(Generic[R]):
+    """Rows, and how they become samples; unless `bare` ones are welcome, each needs something for an encoder.
 
     `read` makes a row's text, where the collator reads text.
     """
 
     def __init__(
         self,
+        rows: R,
         media: Mapping[str, Medium],
         targets: Mapping[str, TargetProcessor],
         bare: bool = True,
         read: Read | None = None,
     ) -> None:
-        self.media, self.targets, self.bare, self.read = media, targets, bare, read
+        self.rows, self.media, self.targets, self.bare, self.read = rows, media, targets, bare, read
 
     def sample(self, row: Row, items_of: Callable[[str], Sequence[Item]] | None = None) -> Sample | BadRow:
         """A row, processed; `items_of` gives an encoder's items where they need not be read from it."""
@@ -86,21 +89,13 @@ class Processed:
             raise ValueError(f"field `{medium.field}`{f' ({path})' if path else ''}: {error}") from error
 
 
-class Prepared(Processed, Dataset[Sample | BadRow]):
+class Prepared(Processed["Rows"], Dataset[Sample | BadRow]):
     """Rows by index, processed when they are asked for."""
 
-    def __init__(
-        self,
-        rows: Rows,
-        media: Mapping[str, Medium],
-        targets: Mapping[str, TargetProcessor],
-        bare: bool = True,
-        read: Read | None = None,
-    ) -> None:
-        super().__init__(media, targets, bare, read)
-        self.rows = rows
-        self.features: dict[str, Features] = {}
+    @cached_property
+    def features(self) -> dict[str, Features]:
         """Encoders whose tokens were computed beforehand: their media are not opened any more."""
+        return {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -125,19 +120,8 @@ class Prepared(Processed, Dataset[Sample | BadRow]):
         return items
 
 
-class Streamed(Processed):
+class Streamed(Processed[Stream]):
     """Rows without a length or an index: a2a_core.flow makes batches of them."""
-
-    def __init__(
-        self,
-        rows: Stream,
-        media: Mapping[str, Medium],
-        targets: Mapping[str, TargetProcessor],
-        bare: bool = True,
-        read: Read | None = None,
-    ) -> None:
-        super().__init__(media, targets, bare, read)
-        self.rows = rows
 
     def first(self, several: int) -> list[Sample | BadRow]:
         """The first rows, as they are stored."""
